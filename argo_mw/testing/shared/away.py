@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from argo_mw.base.errors import SharedUnavailable
-from argo_mw.store.protocol import Shared
+from argo_mw.store.protocol import Shared, part_of
 from argo_mw.testing.shared.leaving import until_counted, until_free
 from argo_mw.testing.shared.tools import SharedTests, StoreUnderTest
 
@@ -63,6 +63,9 @@ class AwayConformance(SharedTests):
         async with store.block():
             with pytest.raises(SharedUnavailable):
                 await shared.set("key", b"value")
+            if part_of(shared, "key"):  # each place is found to be away by itself
+                with pytest.raises(SharedUnavailable):
+                    await OPERATIONS[operation](shared, "key")
             asked = asyncio.ensure_future(OPERATIONS[operation](shared, "key"))
             for _ in range(_TURNS):
                 await asyncio.sleep(0)

@@ -1,5 +1,6 @@
 """The Redis driver of Shared."""
 
+from argo_mw_redis.cluster import ClusterShared, open_cluster
 from argo_mw_redis.driver import RedisShared, open_redis
 
-__all__ = ["RedisShared", "open_redis"]
+__all__ = ["ClusterShared", "RedisShared", "open_cluster", "open_redis"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import hiredis
 from attrs import define, field
 
 from argo_mw_redis.scripts import Script
+
+T = TypeVar("T")
 
 Argument = str | bytes | int
 
@@ -29,6 +31,8 @@ class Command:
         script: The script that it runs, if it runs one.
         must: Whether it is sent although its caller has left.
         late: Receives the result if the caller has left; for what is granted.
+        until: When it is not sent elsewhere any more, in seconds of the clock; of a cluster.
+        asking: Whether the node is asked for what it is about to take over; of a cluster.
     """
 
     arguments: Sequence[Argument]
@@ -37,6 +41,13 @@ class Command:
     script: Script | None = None
     must: bool = False
     late: Callable[[Any], None] | None = None
+    until: float | None = None
+    asking: bool = False
+
+    @property
+    def key(self) -> str:
+        """Return the first key that it is about."""
+        return str(self.arguments[3 if self.name.startswith("EVAL") else 1])
 
     @property
     def name(self) -> str:
@@ -84,14 +95,46 @@ class Batch:
     def fail(self, error: Callable[[], Exception]) -> None:
         """Fail all futures, each with an exception of its own."""
         self.fail_gets(error)
-        _fail((command.done for command in self.commands), error)
+        fail((command.done for command in self.commands), error)
 
     def fail_gets(self, error: Callable[[], Exception]) -> None:
         """Fail the futures of the gets, each with an exception of its own."""
-        _fail((done for _, done in self.gets), error)
+        fail((done for _, done in self.gets), error)
 
 
-def _fail(waiting: Iterable[asyncio.Future[Any]], error: Callable[[], Exception]) -> None:
+class Carrier(Protocol):
+    """Carries commands to a server, or to those of a cluster; see its ``Batcher``."""
+
+    @property
+    def unreachable(self) -> str | None: ...
+    @property
+    def openings(self) -> int: ...
+    @property
+    def connections(self) -> int: ...
+    @property
+    def busy(self) -> int: ...
+    @property
+    def max_connections(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    async def start(self) -> None: ...
+    async def drain(self) -> None: ...
+    async def aclose(self) -> None: ...
+    def check_reachable(self) -> None: ...
+    def get(self, key: str) -> asyncio.Future[bytes | None]: ...
+    def send(
+        self,
+        arguments: Sequence[Argument],
+        read: Callable[[Any], T],
+        *,
+        script: Script | None = None,
+        must: bool = False,
+        late: Callable[[T], None] | None = None,
+    ) -> asyncio.Future[T]: ...
+
+
+def fail(waiting: Iterable[asyncio.Future[Any]], error: Callable[[], Exception]) -> None:
+    """Fail the futures that wait, each with an exception of its own."""
     for done in waiting:
         if not done.done():
             done.set_exception(error())

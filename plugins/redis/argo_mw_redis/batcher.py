@@ -280,7 +280,7 @@ class Batcher:
                 await fresh.disconnect(nowait=True)
             raise
         fresh.socket_timeout = None
-        self.openings += 1
+        self._opened()
         if self._unreachable is None:
             self._idle.append(fresh)
             self._flush()
@@ -333,11 +333,15 @@ class Batcher:
         else:
             self._idle, connections = connections, []
             self._unreachable = None
-            self.openings += 1
+            self._opened()
         finally:
             for connection in connections:
                 await connection.disconnect(nowait=True)
         return self._unreachable is None
+
+    def _opened(self) -> None:
+        """Take into account that the server was reached; no command was sent to it since."""
+        self.openings += 1
 
     async def _prepare(self, connection: AbstractConnection) -> None:
         """Load the scripts, and write, to learn whether this is a server that can be written.

@@ -1,9 +1,4 @@
-"""Shared on a Redis server: the commands behind each of its operations.
-
-Keys: ``PREFIXv:KEY`` holds a value or a counter, ``PREFIXl:KEY`` a lease, ``PREFIXw:KEY`` that
-it was refused to somebody, ``PREFIXf:KEY`` the fence that a value was written with, ``PREFIXfence``
-the newest fence of all.
-"""
+"""Shared on Redis: the commands behind each of its operations."""
 
 from __future__ import annotations
 
@@ -12,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
-from redis.exceptions import InvalidResponse, ResponseError
+from redis.exceptions import ResponseError
 
 from argo_mw.plugin import BadParameter, Clock, Closed, SharedUnavailable, SystemClock
 from argo_mw.store import (
-    EPOCH_KEY,
     WITNESS_TTL,
     Count,
     EpochChanged,
@@ -32,10 +26,21 @@ from argo_mw.store import (
     check_value,
     claim,
 )
-from argo_mw_redis.batch import Argument
+from argo_mw_redis.batch import Argument, Carrier
 from argo_mw_redis.batcher import Batcher
+from argo_mw_redis.keys import Keys
 from argo_mw_redis.pubsub import PubSub, RedisSubscription, seal
-from argo_mw_redis.replies import expect_integer, expect_ok, expect_value, expect_values
+from argo_mw_redis.replies import (
+    expect_integer,
+    expect_ok,
+    expect_value,
+    expect_values,
+    read_count,
+    read_grant,
+    read_page,
+    read_text,
+    read_whether_set,
+)
 from argo_mw_redis.scripts import (
     ACQUIRE,
     ADD,
@@ -46,7 +51,7 @@ from argo_mw_redis.scripts import (
     SETTLE,
     Script,
 )
-from argo_mw_redis.servers import Options, Server, parse
+from argo_mw_redis.servers import parse
 
 _MAX_TTL_MS: Final = 10**14
 _MAX_KEYS: Final = 500
@@ -65,7 +70,9 @@ async def open_redis(url: str, clock: Clock | None = None) -> RedisShared:
         ConfigError: The URL is wrong.
     """
     server, options = parse(url)
-    shared = RedisShared(server, options, clock if clock is not None else SystemClock())
+    clock = clock if clock is not None else SystemClock()
+    batcher, pubsub = Batcher(server, options, clock), PubSub(server, options, clock)
+    shared = RedisShared(batcher, pubsub, Keys(options.prefix), clock)
     await shared.start()
     return shared
 
@@ -73,12 +80,12 @@ async def open_redis(url: str, clock: Clock | None = None) -> RedisShared:
 class RedisShared:
     """Implements :class:`argo_mw.store.Shared`; made by :func:`open_redis`."""
 
-    def __init__(self, server: Server, options: Options, clock: Clock) -> None:
+    def __init__(self, batcher: Carrier, pubsub: PubSub, keys: Keys, clock: Clock) -> None:
         self._affinity = LoopAffinity()
-        self._values = options.prefix + "v:"
-        self._prefix = options.prefix
-        self._batcher = Batcher(server, options, clock)
-        self._pubsub = PubSub(server, options, clock)
+        self._keys = keys
+        self._values = keys.value("")
+        self._batcher = batcher
+        self._pubsub = pubsub
         self._give_backs = GiveBacks(clock)
         self._closed = False
 
@@ -141,11 +148,11 @@ class RedisShared:
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
         """See :meth:`argo_mw.store.Shared.set_many`."""
         check_items(items)
-        life = _milliseconds(ttl)
+        life = milliseconds(ttl)
         self._check_usable()
         suffix = ("PX", life) if life else ()
         sent = [
-            self._batcher.send(("SET", self._values + key, value, *suffix), expect_ok)
+            self._batcher.send(("SET", self._keys.value(key), value, *suffix), expect_ok)
             for key, value in items.items()
         ]
         for done in sent:
@@ -156,12 +163,12 @@ class RedisShared:
     ) -> Sequence[bytes]:
         """See :meth:`argo_mw.store.Shared.create_many`."""
         check_items(items)
-        life = _milliseconds(ttl)
+        life = milliseconds(ttl)
         self._check_usable()
         suffix = ("PX", life) if life else ()
         sent = [
             self._batcher.send(
-                ("SET", self._values + key, value, "NX", "GET", *suffix), expect_value
+                ("SET", self._keys.value(key), value, "NX", "GET", *suffix), expect_value
             )
             for key, value in items.items()
         ]
@@ -187,13 +194,13 @@ class RedisShared:
         """See :meth:`argo_mw.store.Shared.compare_and_set`."""
         check_key(key)
         check_value(key, value)
-        life = _milliseconds(ttl)
+        life = milliseconds(ttl)
         if expected is None:  # needs no script, so that users without scripts have tag versions
             suffix = ("PX", life) if life else ()
-            words = ("SET", self._values + key, value, "NX", *suffix)
-            return bool(await self._send(*words, read=_was_set))
+            words = ("SET", self._keys.value(key), value, "NX", *suffix)
+            return bool(await self._send(*words, read=read_whether_set))
         arguments = (expected, value, life)
-        return bool(await self._run(COMPARE_AND_SET, [self._values + key], arguments))
+        return bool(await self._run(COMPARE_AND_SET, [self._keys.value(key)], arguments))
 
     async def add(
         self,
@@ -210,7 +217,7 @@ class RedisShared:
         check_count("amount", amount)
         check_count("limit", limit)
         bound, expected = (("" if value is None else value) for value in (limit, epoch))
-        arguments: list[Argument] = [amount, bound, _milliseconds(ttl), expected]
+        arguments: list[Argument] = [amount, bound, milliseconds(ttl), expected]
 
         def read(reply: Any) -> Count:
             if isinstance(reply, ResponseError) and "NOCOUNTER" in str(reply):
@@ -219,7 +226,7 @@ class RedisShared:
             if isinstance(reply, ResponseError) and "EPOCH" in str(reply):
                 msg = f"Redis has lost what it counted in epoch {epoch}"
                 raise EpochChanged(msg)
-            return _count(reply)
+            return read_count(reply)
 
         def late(count: Count) -> None:
             if count.added:
@@ -229,10 +236,10 @@ class RedisShared:
                     seconds=_LONGEST if ttl is None else ttl,
                 )
 
-        keys = [self._values + key, self._values + EPOCH_KEY]
+        keys = [self._keys.value(key), self._keys.epoch(key)]
         if witness is not None:
-            keys.append(self._values + witness.key)
-            arguments += [witness.count, _milliseconds(WITNESS_TTL)]
+            keys.append(self._keys.value(witness.key))
+            arguments += [witness.count, milliseconds(WITNESS_TTL)]
         if amount < 0:
             return cast("Count", await self._run(ADD, keys, arguments, read, must=True))
         granted = None if limit is None else late
@@ -247,22 +254,23 @@ class RedisShared:
     ) -> tuple[Lease | None, bytes | None]:
         """See :meth:`argo_mw.store.Shared.acquire_and_get`."""
         check_key(wanted)
-        return await self._acquire(key, (self._values + wanted,), ttl)
+        return await self._acquire(key, (self._keys.value(wanted),), ttl)
 
     async def _acquire(
         self, key: str, wanted: Sequence[str], ttl: float
     ) -> tuple[Lease | None, bytes | None]:
         check_key(key)
         holder = os.urandom(8).hex()
-        keys = [self._lease(key), self._prefix + "fence", self._wish(key), *wanted]
+        names = self._keys
+        keys = [names.lease(key), names.newest_fence(key), names.wish(key), *wanted]
 
         def late(answer: tuple[int | None, bytes | None]) -> None:
             if answer[0] is not None:
                 self._release_later(Lease(key, holder, answer[0]), ttl)
 
-        arguments = (holder, _milliseconds(ttl))
+        arguments = (holder, milliseconds(ttl), self._keys.fences_last)
         try:
-            fence, value = await self._run(ACQUIRE, keys, arguments, _grant, late=late)
+            fence, value = await self._run(ACQUIRE, keys, arguments, read_grant, late=late)
         except SharedUnavailable as error:
             if error.uncertain:  # the server may have granted it before it was lost
                 self._release_later(Lease(key, holder, 0), ttl)
@@ -271,12 +279,12 @@ class RedisShared:
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         """See :meth:`argo_mw.store.Shared.renew`."""
-        arguments = (_held(lease), _milliseconds(ttl))
-        return bool(await self._run(RENEW, [self._lease(lease.key)], arguments))
+        arguments = (_held(lease), milliseconds(ttl))
+        return bool(await self._run(RENEW, [self._keys.lease(lease.key)], arguments))
 
     async def release(self, lease: Lease) -> bool:
         """See :meth:`argo_mw.store.Shared.release`."""
-        keys, arguments = [self._lease(lease.key)], (lease.holder,)
+        keys, arguments = [self._keys.lease(lease.key)], (lease.holder,)
         return bool(await self._run(RELEASE, keys, arguments, must=True))
 
     def _release_later(self, lease: Lease, ttl: float) -> None:
@@ -290,8 +298,9 @@ class RedisShared:
         """See :meth:`argo_mw.store.Shared.set_fenced`."""
         check_key(key)
         check_value(key, value)
-        keys = [self._values + key, f"{self._prefix}f:{key}", self._lease(lease.key)]
-        return bool(await self._run(SET_FENCED, keys, (value, lease.fence, _milliseconds(ttl))))
+        names = self._keys
+        keys = [names.value(key), names.fence(key), names.lease(lease.key)]
+        return bool(await self._run(SET_FENCED, keys, (value, lease.fence, milliseconds(ttl))))
 
     async def settle(
         self,
@@ -308,21 +317,22 @@ class RedisShared:
         check_value(key, value)
         check_key(channel)
         check_value(channel, message)
-        keys = [
-            self._values + key,
-            f"{self._prefix}f:{key}",
-            self._lease(lease.key),
-            self._wish(lease.key),
-        ]
-        sent = (self._prefix + channel, seal(message))
-        arguments = (value, lease.fence, _milliseconds(ttl), lease.holder, *sent)
+        keys = self._settled(key, lease)
+        sent = (self._keys.channel(channel), seal(message))
+        arguments = (value, lease.fence, milliseconds(ttl), lease.holder, *sent)
         return bool(await self._run(SETTLE, keys, arguments, must=True))
+
+    def _settled(self, key: str, lease: Lease) -> list[str]:
+        """Return the names of all that is about a *lease* and what is stored under it at *key*."""
+        names = self._keys
+        leased = (names.lease(lease.key), names.wish(lease.key))
+        return [names.value(key), names.fence(key), *leased]
 
     async def publish(self, channel: str, message: bytes) -> None:
         """See :meth:`argo_mw.store.Shared.publish`."""
         check_key(channel)
         check_value(channel, message)
-        words = ("PUBLISH", self._prefix + channel, seal(message))
+        words = ("PUBLISH", self._keys.channel(channel), seal(message))
         await self._send(*words, read=expect_integer)
 
     async def subscribe(
@@ -341,12 +351,12 @@ class RedisShared:
 
     async def scan(self, prefix: str) -> Sequence[str]:
         """See :meth:`argo_mw.store.Shared.scan`."""
-        pattern = _literal(self._values + prefix) + "*"
+        pattern = literal(self._values + prefix) + "*"
         found: dict[str, None] = {}
         cursor = b"0"
         while True:
             cursor, keys = await self._send(
-                "SCAN", cursor, "MATCH", pattern, "COUNT", "1000", read=_page
+                "SCAN", cursor, "MATCH", pattern, "COUNT", "1000", read=read_page
             )
             found.update((key.decode()[len(self._values) :], None) for key in keys)
             if cursor == b"0":
@@ -354,9 +364,7 @@ class RedisShared:
 
     async def info(self) -> dict[str, str]:
         """Return the server's report about itself (``INFO``)."""
-        text = await self._send("INFO", read=_text)
-        pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
-        return {name: value for name, colon, value in pairs if colon}
+        return report(await self._send("INFO", read=read_text))
 
     async def aclose(self) -> None:
         """Finish what was asked, then close the connections. Idempotent."""
@@ -388,12 +396,6 @@ class RedisShared:
         done = self._batcher.send(words, read, script=script, must=must, late=late)
         return await (done if late is None else claim(done, late))
 
-    def _lease(self, key: str) -> str:
-        return f"{self._prefix}l:{key}"
-
-    def _wish(self, key: str) -> str:
-        return f"{self._prefix}w:{key}"
-
     def _check_usable(self) -> None:
         if self._closed:
             msg = "the shared store was closed; open another one"
@@ -401,56 +403,22 @@ class RedisShared:
         self._affinity.check()
 
 
-def _milliseconds(ttl: float | None) -> int | str:
+def milliseconds(ttl: float | None) -> int | str:
     """Return a time to live as Redis takes it; "" for none."""
     check_ttl(ttl)
     return "" if ttl is None else min(max(1, int(min(ttl, 1e11) * 1000)), _MAX_TTL_MS)
+
+
+def report(text: str) -> dict[str, str]:
+    """Return what a server says about itself in *text*, by name."""
+    pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
+    return {name: value for name, colon, value in pairs if colon}
 
 
 def _held(lease: Lease) -> str:
     return f"{lease.fence}:{lease.holder}"
 
 
-def _count(reply: Any) -> Count:
-    try:
-        value, added, witnessed = reply
-        return Count(int(value), added == 1, int(witnessed))
-    except (TypeError, ValueError):
-        if isinstance(reply, ResponseError):
-            return Count(0, added=False)  # not used: the error is raised
-        msg = "a count was expected"
-        raise InvalidResponse(msg) from None
-
-
-def _grant(reply: Any) -> tuple[int | None, bytes | None]:
-    """Return the fence of the lease, if it was granted, and the value that was asked beside it."""
-    if isinstance(reply, ResponseError):
-        return None, None  # not used: the error is raised
-    fence, value = reply
-    return None if fence is None else int(fence), expect_value(value)
-
-
-def _was_set(reply: Any) -> bool:
-    if reply is None or isinstance(reply, ResponseError):
-        return False
-    expect_ok(reply)
-    return True
-
-
-def _page(reply: Any) -> tuple[bytes, list[bytes]]:
-    if isinstance(reply, ResponseError):
-        return b"0", []
-    cursor, keys = reply
-    if type(cursor) is not bytes or not all(type(key) is bytes for key in keys):
-        msg = "a page of keys was expected"
-        raise InvalidResponse(msg)
-    return cursor, keys
-
-
-def _text(reply: Any) -> str:
-    return reply.decode(errors="replace") if isinstance(reply, bytes) else ""
-
-
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Return *text* as a pattern that matches only itself."""
     return "".join("\\" + letter if letter in "*?[]^\\" else letter for letter in text)

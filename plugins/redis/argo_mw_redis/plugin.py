@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from argo_mw.plugin import Clock, Context, Gauge, Shared, SharedUnavailable, hookimpl
+from argo_mw_redis.cluster import open_cluster
 from argo_mw_redis.driver import RedisShared, open_redis
 from argo_mw_redis.gauges import gauges
-from argo_mw_redis.servers import SENTINEL
+from argo_mw_redis.servers import CLUSTER, SENTINEL
 
 
 async def _open(url: str, clock: Clock) -> Shared:
     return await open_redis(url, clock)
 
 
+async def _open_cluster(url: str, clock: Clock) -> Shared:
+    return await open_cluster(url, clock)
+
+
 @hookimpl
 def register_shared_drivers() -> Mapping[str, object]:
     """Return the URL schemes of Redis and their driver."""
-    return dict.fromkeys(("redis", "rediss", "unix", SENTINEL), _open)
+    one = dict.fromkeys(("redis", "rediss", "unix", SENTINEL), _open)
+    return {**one, **dict.fromkeys(CLUSTER, _open_cluster)}
 
 
 @hookimpl

@@ -18,18 +18,39 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from argo_mw.plugin import Clock, Log, SharedUnavailable
+from argo_mw_redis.keys import Keys
 from argo_mw_redis.refusals import refusal, unreachable
 from argo_mw_redis.servers import Options, Server
 
 _CHECKSUM_BYTES: Final = 4
 _SILENCE: Final = "silence"
 """The channel that is subscribed to, to hear anything at all, while nothing else is."""
+
+
+@frozen
+class Words:
+    """How a kind of channels is subscribed to.
+
+    Attributes:
+        subscribe: The command.
+        confirmed: What the server calls its confirmation.
+        message: What it calls a message.
+    """
+
+    subscribe: str
+    confirmed: bytes
+    message: bytes
+
+
+OF_A_SERVER: Final = Words("SUBSCRIBE", b"subscribe", b"message")
+OF_A_SLOT: Final = Words("SSUBSCRIBE", b"ssubscribe", b"smessage")
+"""Sharded channels, which live on the node that has their slot."""
 
 log = Log("argo_mw")
 
@@ -81,10 +102,22 @@ class PubSub:
         server: Makes connections.
         options: Timeouts, and the prefix of the channels' names.
         clock: Paces the attempts to reach a server that is unreachable.
+        words: How its kind of channels is subscribed to.
+        keys: The names of channels; by default those on one server.
     """
 
-    def __init__(self, server: Server, options: Options, clock: Clock) -> None:
+    def __init__(
+        self,
+        server: Server,
+        options: Options,
+        clock: Clock,
+        *,
+        words: Words = OF_A_SERVER,
+        keys: Keys | None = None,
+    ) -> None:
         self._server = server
+        self._words = words
+        self._names = (keys if keys is not None else Keys(options.prefix)).channel("")
         self._options = options
         self._clock = clock
         self._subscriptions: dict[str, list[RedisSubscription]] = {}
@@ -212,11 +245,11 @@ class PubSub:
             self._fail_confirmations(reply)  # the reply to a subscription of ours
             return
         kind, *rest = reply
-        if kind == b"message":
+        if kind == self._words.message:
             channel, message = rest
-            self._deliver(channel.decode().removeprefix(self._options.prefix), unseal(message))
-        elif kind == b"subscribe":
-            waiting = self._confirmed.get(rest[0].decode().removeprefix(self._options.prefix))
+            self._deliver(channel.decode().removeprefix(self._names), unseal(message))
+        elif kind == self._words.confirmed:
+            waiting = self._confirmed.get(rest[0].decode().removeprefix(self._names))
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
         else:
@@ -242,16 +275,22 @@ class PubSub:
                     self._connection = await self._server.connect()
                     for channel in self._subscriptions:
                         await self._send_subscribe(self._connection, channel)
-                        while not _confirms(await self._connection.read_response()):
+                        while not self._confirms(await self._connection.read_response()):
                             pass
             except Exception as error:
                 await self._disconnect()
                 return self._reason(error)
         self._lost = ""
+        self.missed()
+        return None
+
+    def missed(self) -> None:
+        """Notify all subscriptions of a gap; where messages still do not arrive, of that again."""
         for subscriptions in tuple(self._subscriptions.values()):
             for subscription in tuple(subscriptions):
                 _call(subscription.on_gap)
-        return None
+                if self._lost and subscription.on_lost is not None:
+                    _call(partial(subscription.on_lost, self._lost))
 
     def _lose(self, why: str) -> None:
         """Notify all subscriptions that messages arrive no more, unless they know."""
@@ -270,27 +309,27 @@ class PubSub:
 
     async def _send_subscribe(self, connection: AbstractConnection, channel: str) -> None:
         await connection.send_command(
-            "SUBSCRIBE", self._options.prefix + channel, check_health=False
+            self._words.subscribe, self._names + channel, check_health=False
         )
+
+    def _confirms(self, reply: object) -> bool:
+        """Return whether *reply* is the confirmation; a message before it is covered by the gap.
+
+        Raises:
+            ValueError: It is neither a confirmation nor a message.
+        """
+        words = self._words
+        if not isinstance(reply, list) or reply[0] not in (words.confirmed, words.message):
+            msg = "the server did not confirm"
+            raise ValueError(msg)
+        return bool(reply[0] == words.confirmed)
 
     def _reason(self, error: Exception) -> str:
         options = self._options
         if isinstance(error, ResponseError):
-            return refusal("SUBSCRIBE", error, options.prefix)
+            return refusal(self._words.subscribe, error, options.prefix)
         why = unreachable(error, prefix=options.prefix, escaped=options.escaped)
         return f"Redis cannot be reached: {why}"
-
-
-def _confirms(reply: object) -> bool:
-    """Return whether *reply* is the confirmation; a message before it is covered by the gap.
-
-    Raises:
-        ValueError: It is neither a confirmation nor a message.
-    """
-    if not isinstance(reply, list) or reply[0] not in (b"subscribe", b"message"):
-        msg = "the server did not confirm"
-        raise ValueError(msg)
-    return bool(reply[0] == b"subscribe")
 
 
 def _call(callback: Callable[[], None]) -> None:

@@ -15,11 +15,11 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "volatile-lru",
     "READONLY": "it is a replica: name the master in the URL, or the sentinels that know it",
     "NOREPLICAS": "too few replicas follow it: bring them back, or lower min-replicas-to-write",
+    "CLUSTERDOWN": "a part of the cluster is away: bring its nodes back, or give masters replicas",
     "BUSY": "a script of another program keeps it busy: end that with SCRIPT KILL",
     **dict.fromkeys(
-        ("CROSSSLOT", "MOVED", "ASK", "CLUSTERDOWN"),
-        "it is a node of a cluster, which cannot be used: name a server without cluster mode, or "
-        "the sentinels of one",
+        ("CROSSSLOT", "MOVED", "ASK"),
+        "it is a node of a cluster: begin the URL with redis+cluster:// and leave out the database",
     ),
 }
 _NO_COMMAND: Final = "unknown command"
@@ -33,6 +33,8 @@ _SCRIPT: Final = re.compile(r",? script: [0-9a-f]{40}")
 """Where Redis begins to say in which script, and in which line of it, an error arose."""
 _RIGHTS: Final = "~{prefix}* &{prefix}* +@read +@write +@scripting +@pubsub +time"
 """What the user of a Redis server needs, as ``ACL SETUSER`` takes it."""
+_OF_A_CLUSTER: Final = " +cluster|info +cluster|slots +asking"
+_ASKED_OF_NODES: Final = ("CLUSTER", "ASKING")
 
 
 def rights(prefix: str) -> str:
@@ -51,7 +53,8 @@ def refusal(command: str, error: ResponseError, prefix: str) -> str:
     text = _SCRIPT.split(str(error))[0].partition(_ARGUMENTS)[0].partition(". ")[0].rstrip(". ")
     said = text if text.startswith(code) else f"{code} {text}"
     if code == "NOPERM" or "ACL failure" in text:
-        remedy = f"grant its user what is needed: ACL SETUSER … {rights(prefix)}"
+        needed = rights(prefix) + (_OF_A_CLUSTER if command in _ASKED_OF_NODES else "")
+        remedy = f"grant its user what is needed: ACL SETUSER … {needed}"
     elif text.startswith(_NO_COMMAND):
         remedy = "it offers no such command: undo rename-command, or use a server that has it"
     else:

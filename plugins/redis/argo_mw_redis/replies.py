@@ -20,6 +20,7 @@ from redis.exceptions import (
 )
 
 from argo_mw.plugin import SharedUnavailable
+from argo_mw.store import Count
 from argo_mw_redis.batch import Command
 from argo_mw_redis.refusals import refusal
 
@@ -86,3 +87,47 @@ def expect_values(reply: Any, count: int) -> list[bytes | None]:
         msg = f"{count} values were expected"
         raise InvalidResponse(msg)
     return cast("list[bytes | None]", reply)
+
+
+def read_count(reply: Any) -> Count:
+    """Return the counter that a script answers."""
+    try:
+        value, added, witnessed = reply
+        return Count(int(value), added == 1, int(witnessed))
+    except (TypeError, ValueError):
+        if isinstance(reply, ResponseError):
+            return Count(0, added=False)  # not used: the error is raised
+        msg = "a count was expected"
+        raise InvalidResponse(msg) from None
+
+
+def read_grant(reply: Any) -> tuple[int | None, bytes | None]:
+    """Return the fence of the lease, if it was granted, and the value that was asked beside it."""
+    if isinstance(reply, ResponseError):
+        return None, None  # not used: the error is raised
+    fence, value = reply
+    return None if fence is None else int(fence), expect_value(value)
+
+
+def read_whether_set(reply: Any) -> bool:
+    """Return whether a ``SET`` has set."""
+    if reply is None or isinstance(reply, ResponseError):
+        return False
+    expect_ok(reply)
+    return True
+
+
+def read_page(reply: Any) -> tuple[bytes, list[bytes]]:
+    """Return the next cursor, and the keys of one page of a ``SCAN``."""
+    if isinstance(reply, ResponseError):
+        return b"0", []
+    cursor, keys = reply
+    if type(cursor) is not bytes or not all(type(key) is bytes for key in keys):
+        msg = "a page of keys was expected"
+        raise InvalidResponse(msg)
+    return cursor, keys
+
+
+def read_text(reply: Any) -> str:
+    """Return a report as text."""
+    return reply.decode(errors="replace") if isinstance(reply, bytes) else ""

@@ -87,7 +87,8 @@ local fence = time[1] * 1000000 + time[2]
 local last = tonumber(redis.call('GET', KEYS[2]) or '0')
 if last >= fence then fence = last + 1 end
 fence = string.format('%.0f', fence)
-redis.call('SET', KEYS[2], fence)
+if ARGV[3] == '' then redis.call('SET', KEYS[2], fence)
+else redis.call('SET', KEYS[2], fence, 'PX', ARGV[3]) end
 redis.call('SET', KEYS[1], fence .. ':' .. ARGV[1], 'PX', ARGV[2])
 return {fence, wanted}
 """

@@ -1,8 +1,9 @@
-"""From a URL to connections: a server by TCP, TLS or socket, or the master that sentinels name."""
+"""From a URL to connections: to a server, a master behind sentinels, the nodes of a cluster."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
@@ -17,6 +18,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from argo_mw.plugin import ConfigError
 
 SENTINEL: Final = "redis+sentinel"
+CLUSTER: Final = ("redis+cluster", "rediss+cluster")
+_PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
 _END_OF_HOST: Final = re.compile("[/?#]")
 _NUMBERS: Final = ("timeout", "retry_interval", "connections", "max_waiting")
@@ -41,6 +44,10 @@ class Options:
     max_waiting: int = 50_000
     prefix: str = "argo:"
     escaped: bool = False
+
+
+Address = tuple[str, int]
+"""A host and a port."""
 
 
 class Server(Protocol):
@@ -99,6 +106,22 @@ class SentinelServer:
             await client.aclose()
 
 
+@frozen
+class ClusterServers:
+    """Makes connections to the nodes of a cluster.
+
+    Attributes:
+        start: The addresses at which to ask for the others.
+    """
+
+    start: tuple[Address, ...]
+    _pool_at: Callable[[Address], Any] = field(repr=False)
+
+    def at(self, address: Address) -> Server:
+        """Return the node at *address*."""
+        return SingleServer(self._pool_at(address))
+
+
 async def _connected(pool: Any) -> AbstractConnection:
     connection: AbstractConnection = pool.make_connection()
     connect: Any = connection.connect  # redis-py leaves it untyped
@@ -126,6 +149,38 @@ def parse(url: str) -> tuple[Server, Options]:
         msg = f"the Redis URL {_masked(url)} cannot be used: {_safe(error, url)}"
         raise ConfigError(msg) from None
     return SingleServer(pool), options
+
+
+def parse_cluster(url: str) -> tuple[ClusterServers, Options]:
+    """Return the nodes of the cluster and the options that *url* names.
+
+    Raises:
+        ConfigError: The URL is wrong; the message does not contain its password.
+    """
+    try:
+        plain, options = _take_options(url)
+        parts = urlsplit(plain)
+        if parts.path.strip("/"):
+            msg = f"a cluster has a single database: leave out {parts.path!r}"
+            raise ValueError(msg)
+        if {"{", "}"} & {*options.prefix}:
+            msg = "braces in the prefix would put everything on one node: leave them out"
+            raise ValueError(msg)
+        login, at, addresses = parts.netloc.rpartition("@")
+        start = tuple(_address(one, "a node", _PORT) for one in addresses.split(","))
+        scheme = parts.scheme.partition("+")[0]
+
+        def pool_at(address: Address) -> Any:
+            host, port = address
+            where = f"[{host}]" if ":" in host else host
+            one = urlunsplit((scheme, f"{login}{at}{where}:{port}", "", parts.query, ""))
+            return ConnectionPool.from_url(one, **_common(options))
+
+        pool_at(start[0]).make_connection()  # refuses unknown options; opens nothing
+    except (ValueError, TypeError) as error:
+        msg = f"the Redis URL {_masked(url)} cannot be used: {_safe(error, url)}"
+        raise ConfigError(msg) from None
+    return ClusterServers(start, pool_at), options
 
 
 def _take_options(url: str) -> tuple[str, Options]:
@@ -179,7 +234,7 @@ def _sentinels(url: str, options: Options) -> SentinelServer:
     if query:
         msg = f"unknown options {sorted(query)}"
         raise ValueError(msg)
-    hosts = [_address(address) for address in addresses.split(",")]
+    hosts = [_address(address, "a sentinel", _SENTINEL_PORT) for address in addresses.split(",")]
     make: Any = Sentinel  # redis-py leaves it untyped
     sentinel = make(hosts, sentinel_kwargs=of_sentinels)
     client = sentinel.master_for(
@@ -192,12 +247,12 @@ def _sentinels(url: str, options: Options) -> SentinelServer:
     return SentinelServer(sentinel, client.connection_pool)
 
 
-def _address(text: str) -> tuple[str, int]:
+def _address(text: str, of: str, port: int) -> Address:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
-        msg = f"{text!r} is not the address of a sentinel"
+        msg = f"{text!r} is not the address of {of}"
         raise ValueError(msg)
-    return parts.hostname, parts.port or _SENTINEL_PORT
+    return parts.hostname, parts.port or port
 
 
 # A wrong URL may be one that cannot be parsed, so the following functions split it by hand.

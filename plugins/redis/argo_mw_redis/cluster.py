@@ -1,0 +1,175 @@
+"""Shared on a Redis cluster: the same commands, each on the node of its key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+from redis.asyncio.connection import AbstractConnection
+
+from argo_mw.plugin import Clock, SystemClock
+from argo_mw.store import Lease, check_key, check_keys, check_value
+from argo_mw_redis.driver import RedisShared, literal, milliseconds, report
+from argo_mw_redis.keys import ClusterKeys, slot_of
+from argo_mw_redis.pubsub import OF_A_SLOT, PubSub, RedisSubscription, seal
+from argo_mw_redis.replies import expect_integer, read_page, read_text
+from argo_mw_redis.router import Router
+from argo_mw_redis.scripts import SET_FENCED
+from argo_mw_redis.servers import parse_cluster
+
+
+async def open_cluster(url: str, clock: Clock | None = None) -> ClusterShared:
+    """Open the store on the cluster at *url*, which may be unreachable now.
+
+    ``redis+cluster://[USER:PASSWORD@]HOST:PORT,HOST:PORT``, ``rediss+cluster://`` over TLS: some of
+    its nodes, which know the others. The query may hold the fields of
+    :class:`~argo_mw_redis.servers.Options` and redis-py's own. *clock* measures timeouts and paces
+    the attempts to reach it again.
+
+    Raises:
+        ConfigError: The URL is wrong.
+    """
+    servers, options = parse_cluster(url)
+    clock = clock if clock is not None else SystemClock()
+    router, keys = Router(servers, options, clock), ClusterKeys(options.prefix)
+    channels = _ChannelServer(router, keys.channel(""))
+    pubsub = PubSub(channels, options, clock, words=OF_A_SLOT, keys=keys)
+    router.nodes.on_loss = pubsub.missed
+    shared = ClusterShared(router, pubsub, keys, clock)
+    await shared.start()
+    return shared
+
+
+@frozen
+class _ChannelServer:
+    """The node on which all channels are, wherever their slot is."""
+
+    _router: Router
+    _name: str
+
+    async def connect(self) -> AbstractConnection:
+        return await self._router.connect_to(self._name)
+
+    async def aclose(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+
+class ClusterShared(RedisShared):
+    """Implements :class:`argo_mw.store.Shared`; made by :func:`open_cluster`.
+
+    Of several keys, those whose node is away fail the whole operation, and the others are carried
+    out. A value that a lease guards is stored in one step with a look at the lease where both keys
+    have the same text in braces; else the lease is looked at first.
+    """
+
+    _batcher: Router
+    _keys: ClusterKeys
+
+    @property
+    def router(self) -> Router:
+        """What carries the commands."""
+        return self._batcher
+
+    def part_of(self, key: str) -> str:
+        """Return the name of the part of the store that *key* belongs to: what decides its slot."""
+        return self._keys.part_of(key)
+
+    def check_whole(self) -> None:
+        """Return if all of the cluster can be reached.
+
+        Raises:
+            SharedUnavailable: A part of it cannot.
+        """
+        self._batcher.check_reachable()
+
+    async def get(self, key: str) -> bytes | None:
+        """See :meth:`argo_mw.store.Shared.get`."""
+        check_key(key)
+        self._check_usable()
+        return await self._batcher.get(self._keys.value(key))
+
+    async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        """See :meth:`argo_mw.store.Shared.get_many`."""
+        check_keys(keys)
+        self._check_usable()
+        sent = [self._batcher.get(self._keys.value(key)) for key in keys]
+        return [await done for done in sent]
+
+    async def delete(self, keys: Sequence[str]) -> int:
+        """See :meth:`argo_mw.store.Shared.delete`."""
+        check_keys(keys)
+        self._check_usable()
+        sent = [self._batcher.send(("DEL", self._keys.value(key)), expect_integer) for key in keys]
+        return sum([await done for done in sent])
+
+    async def set_fenced(
+        self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
+    ) -> bool:
+        """See :meth:`argo_mw.store.Shared.set_fenced`."""
+        names = self._keys
+        leased = names.lease(lease.key)
+        if slot_of(leased) == slot_of(names.value(key)):
+            return await super().set_fenced(key, value, lease, ttl=ttl)
+        check_key(key)
+        check_value(key, value)
+        self._check_usable()
+        held = await self._batcher.get(leased)
+        if held is not None and int(held.partition(b":")[0]) > lease.fence:
+            return False
+        keys = [names.value(key), names.fence(key), names.fence(key)]
+        return bool(await self._run(SET_FENCED, keys, (value, lease.fence, milliseconds(ttl))))
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        """See :meth:`argo_mw.store.Shared.publish`."""
+        check_key(channel)
+        check_value(channel, message)
+        self._check_usable()
+        # Drivers keep the order of what is asked in one turn; on several nodes it has to be kept.
+        await self._batcher.stored()
+        await self._send(
+            "SPUBLISH", self._keys.channel(channel), seal(message), read=expect_integer
+        )
+
+    async def subscribe(
+        self,
+        channel: str,
+        on_message: Callable[[bytes], None],
+        on_gap: Callable[[], None],
+        *,
+        on_lost: Callable[[str], None] | None = None,
+    ) -> RedisSubscription:
+        """See :meth:`argo_mw.store.Shared.subscribe`."""
+        check_key(channel)
+        self._check_usable()
+        return await self._pubsub.subscribe(channel, on_message, on_gap, on_lost)
+
+    async def scan(self, prefix: str) -> Sequence[str]:
+        """See :meth:`argo_mw.store.Shared.scan`; what is moved meanwhile may be missing."""
+        self._check_usable()
+        self._batcher.check_reachable()
+        found: dict[str, None] = {}
+        # In a name that had to be placed by a digest, that stands before the key.
+        for pattern in (
+            literal(self._values + prefix),
+            literal(self._values) + "{*}\0" + literal(prefix),
+        ):
+            for node in self._batcher.nodes.masters:
+                cursor = b"0"
+                while True:
+                    words = ("SCAN", cursor, "MATCH", pattern + "*", "COUNT", "1000")
+                    cursor, names = await node.send(words, read_page)
+                    found.update((self._keys.key_of(name.decode()), None) for name in names)
+                    if cursor == b"0":
+                        break
+        return [key for key in found if key.startswith(prefix)]
+
+    async def infos(self) -> Mapping[str, dict[str, str]]:
+        """Return each master's report about itself (``INFO``), by its address."""
+        self._check_usable()
+        self._batcher.check_reachable()
+        sent: list[tuple[str, Any]] = [
+            (f"{node.address[0]}:{node.address[1]}", node.send(("INFO",), read_text))
+            for node in self._batcher.nodes.masters
+        ]
+        return {name: report(await done) for name, done in sent}

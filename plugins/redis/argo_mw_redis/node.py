@@ -1,0 +1,156 @@
+"""One node of a cluster: a batcher whose gets travel apart, and which redirects what it is told to.
+
+The keys of one batch have many slots, and a node answers one ``MGET`` for keys of one slot only. So
+each get is a command of its own, packed and read with as little work as an item of an ``MGET``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ResponseError
+
+from argo_mw.plugin import Clock
+from argo_mw_redis.batch import Batch, Command, Get, pack
+from argo_mw_redis.batcher import Batcher
+from argo_mw_redis.replies import expect_value, settle
+from argo_mw_redis.servers import Address, Options, Server
+
+_ASKING: Final = pack(("ASKING",))
+
+
+class Cluster(Protocol):
+    """What a node tells its cluster."""
+
+    def redirected(self, command: Command, reply: ResponseError, node: Node) -> bool:
+        """Return whether *command*, which was answered with *reply*, is sent elsewhere."""
+
+    def opened(self, node: Node) -> None:
+        """Take into account that *node* was reached, before anything is sent to it."""
+
+    def lost(self, node: Node) -> None:
+        """Take into account that *node* is unreachable from now on."""
+
+
+class Node(Batcher):
+    """Carries commands to one node.
+
+    Args:
+        address: Where it is.
+        server: Makes connections to it.
+        options: Timeouts and bounds.
+        clock: Measures timeouts, and paces the attempts to reach it again.
+        cluster: Learns of redirections, and of outages.
+
+    Attributes:
+        address: Where it is.
+        used: When something was last sent to it because another node said so, in seconds of the
+            clock.
+    """
+
+    def __init__(
+        self, address: Address, server: Server, options: Options, clock: Clock, cluster: Cluster
+    ) -> None:
+        super().__init__(server, options, clock)
+        self.address = address
+        self.used = clock.monotonic()
+        self._cluster = cluster
+        self._started: asyncio.Task[None] | None = None
+
+    async def ready(self) -> None:
+        """Return once it was tried to connect, whatever came of it."""
+        if self._started is None:
+            self._started = asyncio.create_task(self.start(), name="argo-mw:redis-node")
+        await asyncio.shield(self._started)
+
+    def put(self, command: Command) -> None:
+        """Send *command*, which another node has redirected, with this turn's batch.
+
+        Raises:
+            SharedUnavailable: The node is unreachable.
+        """
+        self.check_reachable()
+        self.used = self._clock.monotonic()
+        self._outbox.commands.append(command)
+        if not self._scheduled:
+            self._schedule()
+
+    async def aclose(self) -> None:
+        """Finish what is under way, then close the connections."""
+        if self._started is not None:
+            await asyncio.wait([self._started])
+        await super().aclose()
+
+    def _opened(self) -> None:
+        super()._opened()
+        self._cluster.opened(self)
+
+    async def _on_lost(
+        self, connection: AbstractConnection, batch: Batch, error: Exception
+    ) -> None:
+        await super()._on_lost(connection, batch, error)
+        self._cluster.lost(self)
+
+    async def _exchange(self, connection: AbstractConnection, batch: Batch) -> None:
+        await connection.send_packed_command(_packed(batch), check_health=False)
+        next_reply = _replies(connection)
+        for get in batch.gets:
+            reply = await next_reply()
+            if isinstance(reply, ResponseError):
+                self._settle(_command(get), reply)
+            elif not get[1].done():
+                get[1].set_result(expect_value(reply))
+        for command in batch.commands:
+            if command.asking:
+                await next_reply()
+            self._settle(command, await next_reply())
+
+    def _settle(self, command: Command, reply: Any) -> None:
+        if isinstance(reply, NoScriptError) and command.script is not None:
+            self._send_with_script(command, command.script)
+        elif not isinstance(reply, ResponseError) or not self._cluster.redirected(
+            command, reply, self
+        ):
+            settle(command, reply, self._options.prefix)
+
+
+def _command(get: Get) -> Command:
+    key, done = get
+    return Command(("GET", key), expect_value, done)
+
+
+def _packed(batch: Batch) -> list[bytes]:
+    packed = [
+        b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(key), key)
+        for key in [key.encode() for key, _ in batch.gets]
+    ]
+    for command in batch.commands:
+        if command.asking:
+            packed.append(_ASKING)
+        packed.append(pack(command.arguments))
+    return packed
+
+
+def _replies(connection: AbstractConnection) -> Callable[[], Any]:
+    """Return a function that reads the next reply; an error that was answered is a reply as well.
+
+    ``read_response`` of redis-py does more for each reply than reading it takes.
+    """
+    parser: Any = connection._parser
+    reader = parser._reader
+
+    async def next_reply() -> Any:
+        reply = reader.gets(False)
+        while reply is NOT_ENOUGH_DATA:
+            await parser.read_from_socket()
+            reply = reader.gets(False)
+        if isinstance(reply, RedisConnectionError):  # such as LOADING
+            raise reply
+        return reply
+
+    return next_reply

@@ -1,0 +1,256 @@
+"""The nodes of a cluster: which one has a slot, and what is to be done when another one has it.
+
+One task looks every second, and whenever something went wrong, which masters there are, by the node
+that knows of the newest configuration. Their topology is in use only once they were connected to,
+and after everything that relies on what a failed one held has heard of it: a replica that becomes a
+master may have missed the last writes. A node that was reached again, which may have begun anew, is
+used no sooner either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from contextvars import Context
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from argo_mw.plugin import Clock, Log, SharedUnavailable
+from argo_mw_redis.batch import Command
+from argo_mw_redis.keys import SLOTS
+from argo_mw_redis.node import Node
+from argo_mw_redis.refusals import refusal
+from argo_mw_redis.servers import Address, ClusterServers, Options
+from argo_mw_redis.topology import Topology, read_epoch, read_topology
+
+_LOOK_EVERY: Final = 1.0
+"""Seconds between two looks while all is well."""
+_KEPT: Final = 10.0
+"""Seconds for which a node without slots is kept after it was used."""
+
+log = Log("argo_mw")
+
+
+def _not_redirected(command: Command, reply: ResponseError, node: Node) -> bool:
+    return False
+
+
+def _nothing() -> None:
+    return None
+
+
+class Nodes:
+    """Knows the masters of a cluster.
+
+    Args:
+        servers: Makes connections.
+        options: Timeouts and bounds.
+        clock: Measures timeouts, and paces the looks.
+
+    Attributes:
+        topology: Which slots each master has; ``None`` before that is known.
+        slots: The node of each slot, by its number.
+        openings: How often a node was reached, or had its slots taken over.
+        on_loss: Called when a node may have lost something, before it is read.
+        redirected: See :class:`argo_mw_redis.node.Cluster`.
+    """
+
+    def __init__(self, servers: ClusterServers, options: Options, clock: Clock) -> None:
+        self.topology: Topology | None = None
+        self.slots: list[Node | None] = [None] * SLOTS
+        self.openings = 0
+        self.on_loss: Callable[[], None] = _nothing
+        self.redirected: Callable[[Command, ResponseError, Node], bool] = _not_redirected
+        self._servers = servers
+        self._options = options
+        self._clock = clock
+        self._nodes: dict[Address, Node] = {}
+        self._refused = ""
+        self._asked: asyncio.Future[None] | None = None
+        self._news = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Find the masters, or begin to try."""
+        await self._look()
+        # In no caller's context: it outlives the one that opens the store.
+        self._watching = asyncio.create_task(
+            self._watch(), name="argo-mw:redis-nodes", context=Context()
+        )
+
+    async def aclose(self) -> None:
+        """Stop looking, and close all connections."""
+        self._closing = True
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+        await asyncio.gather(*self._leaving, *(node.aclose() for node in self.all))
+
+    # -- what is known -----------------------------------------------------------------------
+
+    @property
+    def all(self) -> list[Node]:
+        """The nodes that are connected to, masters or not."""
+        return [*self._nodes.values()]
+
+    @property
+    def masters(self) -> list[Node]:
+        """The masters."""
+        known = () if self.topology is None else sorted(self.topology.addresses)
+        return [self.at(address) for address in known]
+
+    @property
+    def unreachable(self) -> str | None:
+        """Why a part of the cluster cannot be reached, or ``None`` while all can."""
+        if self.topology is None:
+            return self._refused or next(
+                (_why(node) for node in self.all if node.unreachable), "not connected yet"
+            )
+        away = next((_why(node) for node in self.masters if node.unreachable), None)
+        if away is not None:
+            return away
+        left = SLOTS - sum(len(shard.slots) for shard in self.topology.shards)
+        return f"{left} of its slots have no master: bring their nodes back" if left else None
+
+    def at(self, address: Address) -> Node:
+        """Return the node at *address*, which may not be connected yet."""
+        node = self._nodes.get(address)
+        if node is None:
+            server = self._servers.at(address)
+            node = self._nodes[address] = Node(address, server, self._options, self._clock, self)
+        return node
+
+    async def refreshed(self) -> None:
+        """Return once the topology is no older than this call, as far as it can be known."""
+        if self._closing:
+            return
+        if self._asked is None:
+            self._asked = asyncio.get_running_loop().create_future()
+        self._news.set()
+        await asyncio.shield(self._asked)
+
+    # -- what nodes say ----------------------------------------------------------------------
+
+    def opened(self, node: Node) -> None:
+        """Take into account that *node* was reached, before anything is sent to it."""
+        self.openings += 1
+        if node.openings > 1:
+            self._lose(f"the connection to {_name(node.address)} was made again")
+
+    def lost(self, node: Node) -> None:
+        """Take into account that *node* is unreachable from now on."""
+        self._news.set()
+
+    def _lose(self, why: str) -> None:
+        log.info("a node of the redis cluster may have lost what it held last", why=why)
+        self.on_loss()
+
+    # -- looking -----------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        while True:
+            await self._pause(self._options.retry_interval if self.unreachable else _LOOK_EVERY)
+            asked, self._asked = self._asked, None
+            try:
+                await self._look()
+            except Exception:  # whatever an answer of nonsense leads to must not end this task
+                log.exception("the nodes of the redis cluster cannot be told")
+            finally:
+                if asked is not None and not asked.done():
+                    asked.set_result(None)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for so long, or until something has gone wrong."""
+        timer = self._clock.call_at(self._clock.monotonic() + seconds, self._news.set)
+        try:
+            await self._news.wait()
+        finally:
+            timer.cancel()
+        self._news.clear()
+
+    async def _look(self) -> None:
+        topology = await self._newest(await self._reachable())
+        if topology is not None:
+            await self._adopt(topology)
+
+    async def _reachable(self) -> list[Node]:
+        """Return the nodes that can be asked; if none can, try those of the URL."""
+        found = [node for node in self.all if node.unreachable is None]
+        if found:
+            return found
+        start = [self.at(address) for address in self._servers.start]
+        trying = {asyncio.create_task(node.ready()) for node in start}
+        while trying and all(node.unreachable for node in start):
+            _, trying = await asyncio.wait(trying, return_when=asyncio.FIRST_COMPLETED)
+        for task in trying:
+            task.cancel()
+        return [node for node in self.all if node.unreachable is None]
+
+    async def _newest(self, nodes: Iterable[Node]) -> Topology | None:
+        """Return the topology by the one of *nodes* that knows of the newest configuration."""
+        asked = [(node, asyncio.ensure_future(_epoch_of(node))) for node in nodes]
+        ranked = [(await epoch, node) for node, epoch in asked]
+        for epoch, node in sorted(ranked, key=_rank, reverse=True):
+            if epoch is not None:
+                with suppress(SharedUnavailable):
+                    topology = await self._topology_of(node)
+                    if topology is not None:
+                        return topology
+        return None
+
+    async def _topology_of(self, node: Node) -> Topology | None:
+        def read(reply: Any) -> Topology | None:
+            if isinstance(reply, ResponseError):
+                self._refused = refusal("CLUSTER", reply, self._options.prefix)
+            return read_topology(reply, node.address)
+
+        return await node.send(("CLUSTER", "SLOTS"), read)
+
+    async def _adopt(self, topology: Topology) -> None:
+        """Use *topology* from now on, after its masters were tried to be connected to."""
+        addresses, before = topology.addresses, self.topology
+        await asyncio.gather(*(self.at(address).ready() for address in addresses))
+        if topology != before:
+            if before is not None and topology.fell_to_another(before):
+                self.openings += 1
+                self._lose("another node has taken over its slots")
+            slots: list[Node | None] = [None] * SLOTS
+            for shard in topology.shards:
+                slots[shard.first : shard.last + 1] = [self.at(shard.address)] * len(shard.slots)
+            self.slots, self.topology = slots, topology
+        since = self._clock.monotonic() - _KEPT
+        for node in self.all:
+            if node.address not in addresses and node.used < since:
+                self._leave(node)
+
+    def _leave(self, node: Node) -> None:
+        del self._nodes[node.address]
+        task = asyncio.create_task(node.aclose(), name="argo-mw:redis-node-closes")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+
+async def _epoch_of(node: Node) -> int | None:
+    """Return the newest configuration that *node* knows of; ``None`` when it does not answer."""
+    try:
+        return await node.send(("CLUSTER", "INFO"), read_epoch)
+    except SharedUnavailable:
+        return None
+
+
+def _rank(pair: tuple[int | None, Node]) -> int:
+    return -2 if pair[0] is None else pair[0]
+
+
+def _name(address: Address) -> str:
+    return f"{address[0]}:{address[1]}"
+
+
+def _why(node: Node) -> str:
+    return f"its node {_name(node.address)}: {node.unreachable}"

@@ -1,0 +1,113 @@
+"""Which node of a cluster has which slots, as one of them says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import frozen
+from redis.exceptions import InvalidResponse, ResponseError
+
+from argo_mw_redis.servers import Address
+
+
+@frozen
+class Shard:
+    """A master, its replicas, and a range of slots that are theirs.
+
+    Attributes:
+        first: The first slot.
+        last: The last one.
+        master: The name of the master.
+        address: Where it is.
+        replicas: How many replicas it has.
+    """
+
+    first: int
+    last: int
+    master: str
+    address: Address
+    replicas: int
+
+    @property
+    def slots(self) -> range:
+        """The slots."""
+        return range(self.first, self.last + 1)
+
+
+@frozen
+class Topology:
+    """The masters of a cluster.
+
+    Attributes:
+        shards: Their slots.
+    """
+
+    shards: tuple[Shard, ...]
+
+    @property
+    def masters(self) -> dict[str, Address]:
+        """Where each master is, by its name."""
+        return {shard.master: shard.address for shard in self.shards}
+
+    @property
+    def addresses(self) -> frozenset[Address]:
+        """Where the masters are."""
+        return frozenset(self.masters.values())
+
+    @property
+    def alone(self) -> int:
+        """The number of masters without a replica."""
+        return len({shard.master for shard in self.shards if not shard.replicas})
+
+    def owners(self) -> Iterator[tuple[int, Shard]]:
+        """Yield each slot that has a master, with its shard."""
+        for shard in self.shards:
+            for slot in shard.slots:
+                yield slot, shard
+
+    def fell_to_another(self, before: Topology) -> bool:
+        """Return whether a slot has another master because the one that it had *before* is away.
+
+        Slots that are moved from one master to another are no loss: what they hold moves along.
+        """
+        masters = self.masters
+        gone = {shard.master for shard in before.shards} - masters.keys()
+        if not gone:
+            return False
+        had = {slot for slot, shard in before.owners() if shard.master in gone}
+        return any(slot in had for slot, _ in self.owners())
+
+
+def read_topology(reply: Any, asked: Address) -> Topology | None:
+    """Return what the node at *asked* answers to ``CLUSTER SLOTS``; ``None`` where it refuses.
+
+    Raises:
+        redis.exceptions.InvalidResponse: It is something else.
+    """
+    if isinstance(reply, ResponseError):
+        return None
+    try:
+        shards = [_shard(one, asked) for one in reply]
+    except (TypeError, ValueError, IndexError, AttributeError):
+        msg = "the slots of a cluster were expected"
+        raise InvalidResponse(msg) from None
+    return Topology(tuple(sorted(shards, key=lambda shard: shard.first)))
+
+
+def _shard(entry: Any, asked: Address) -> Shard:
+    first, last, master, *replicas = entry
+    host, port, name = master[:3]
+    # A node that does not know its own address leaves it out: it is where it was asked.
+    known = (host or b"").decode().strip("?") or asked[0]
+    return Shard(int(first), int(last), name.decode(), (known, int(port)), len(replicas))
+
+
+def read_epoch(reply: Any) -> int:
+    """Return the newest configuration that a node knows of, by its ``CLUSTER INFO``; else -1."""
+    if isinstance(reply, bytes):
+        for line in reply.decode(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name == "cluster_current_epoch" and value.isdecimal():
+                return int(value)
+    return -1
