@@ -53,7 +53,7 @@ SURFACES = {
         Epoch EpochChanged Epochs Freshness GiveBacks Lease LoopAffinity NotEncodable
         NotShareable OpenShared Secret Shared SharedUnavailable Snapshot SqliteIdentity StoreHealth
         Subscription SystemClock TagSnapshot TagVersions Tasks Timer Undecodable UndecodableReason
-        WITNESS_TTL Witness acquire_then_get check_count check_items check_key check_keys check_ttl check_value claim open_shared settle_in_steps snapshot
+        WITNESS_TTL Witness acquire_then_get check_count check_items check_key check_keys check_ttl check_value claim epoch_key open_shared part_of settle_in_steps snapshot
     """,
     "argo_mw.testing": """
         Captured FakeClock FakePlugin FakeService GuardConformance GuardUnderTest

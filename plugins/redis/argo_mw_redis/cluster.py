@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
 
 from argo_mw.plugin import Clock, SystemClock
-from argo_mw.store import Lease, check_key, check_keys, check_value
+from argo_mw.store import (
+    Lease,
+    acquire_then_get,
+    check_key,
+    check_keys,
+    check_value,
+    settle_in_steps,
+)
 from argo_mw_redis.driver import RedisShared, literal, milliseconds, report
 from argo_mw_redis.keys import ClusterKeys, slot_of
 from argo_mw_redis.pubsub import OF_A_SLOT, PubSub, RedisSubscription, seal
 from argo_mw_redis.replies import expect_integer, read_page, read_text
 from argo_mw_redis.router import Router
-from argo_mw_redis.scripts import SET_FENCED
+from argo_mw_redis.scripts import SET_FENCED, SETTLE
 from argo_mw_redis.servers import parse_cluster
+
+_WANTED: Final = 2
+"""What a script adds to its answer if a lease that it has given up was refused to somebody."""
 
 
 async def open_cluster(url: str, clock: Clock | None = None) -> ClusterShared:
@@ -103,30 +115,76 @@ class ClusterShared(RedisShared):
         sent = [self._batcher.send(("DEL", self._keys.value(key)), expect_integer) for key in keys]
         return sum([await done for done in sent])
 
+    async def acquire_and_get(
+        self, key: str, wanted: str, *, ttl: float
+    ) -> tuple[Lease | None, bytes | None]:
+        """See :meth:`argo_mw.store.Shared.acquire_and_get`."""
+        if self._is_beside(key, wanted):
+            return await super().acquire_and_get(key, wanted, ttl=ttl)
+        return await acquire_then_get(self, key, wanted, ttl=ttl)
+
     async def set_fenced(
         self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
     ) -> bool:
         """See :meth:`argo_mw.store.Shared.set_fenced`."""
-        names = self._keys
-        leased = names.lease(lease.key)
-        if slot_of(leased) == slot_of(names.value(key)):
+        if self._is_beside(lease.key, key):
             return await super().set_fenced(key, value, lease, ttl=ttl)
         check_key(key)
         check_value(key, value)
         self._check_usable()
-        held = await self._batcher.get(leased)
+        names = self._keys
+        held = await self._batcher.get(names.lease(lease.key))
         if held is not None and int(held.partition(b":")[0]) > lease.fence:
             return False
         keys = [names.value(key), names.fence(key), names.fence(key)]
         return bool(await self._run(SET_FENCED, keys, (value, lease.fence, milliseconds(ttl))))
+
+    async def settle(
+        self,
+        lease: Lease,
+        key: str,
+        value: bytes,
+        *,
+        ttl: float | None,
+        channel: str,
+        message: bytes,
+    ) -> bool:
+        """See :meth:`argo_mw.store.Shared.settle`."""
+        check_key(channel)
+        check_value(channel, message)
+        if not self._is_beside(lease.key, key):
+            return await settle_in_steps(
+                self, lease, key, value, ttl=ttl, channel=channel, message=message
+            )
+        check_key(key)
+        check_value(key, value)
+        words = ("SPUBLISH", self._keys.channel(channel), seal(message))
+
+        def read(reply: Any) -> tuple[bool, asyncio.Future[int] | None]:
+            answer = expect_integer(reply)
+            if isinstance(reply, ResponseError) or answer < _WANTED:
+                return answer == 1, None
+            # At once, so that it is sent although the caller has left.
+            return answer > _WANTED, self._batcher.send(words, expect_integer, must=True)
+
+        keys = self._settled(key, lease)
+        arguments = (value, lease.fence, milliseconds(ttl), lease.holder, "", "")
+        stored, sent = await self._run(
+            SETTLE, keys, arguments, read, must=True, late=lambda answer: None
+        )
+        if sent is not None:
+            await sent
+        return bool(stored)
+
+    def _is_beside(self, lease_key: str, key: str) -> bool:
+        """Return whether the lease on *lease_key* and the value at *key* are in one slot."""
+        return slot_of(self._keys.lease(lease_key)) == slot_of(self._keys.value(key))
 
     async def publish(self, channel: str, message: bytes) -> None:
         """See :meth:`argo_mw.store.Shared.publish`."""
         check_key(channel)
         check_value(channel, message)
         self._check_usable()
-        # Drivers keep the order of what is asked in one turn; on several nodes it has to be kept.
-        await self._batcher.stored()
         await self._send(
             "SPUBLISH", self._keys.channel(channel), seal(message), read=expect_integer
         )

@@ -362,9 +362,9 @@ class RedisShared:
             if cursor == b"0":
                 return list(found)
 
-    async def info(self) -> dict[str, str]:
-        """Return the server's report about itself (``INFO``)."""
-        return report(await self._send("INFO", read=read_text))
+    async def infos(self) -> Mapping[str, dict[str, str]]:
+        """Return the server's report about itself (``INFO``), under an empty name."""
+        return {"": report(await self._send("INFO", read=read_text))}
 
     async def aclose(self) -> None:
         """Finish what was asked, then close the connections. Idempotent."""

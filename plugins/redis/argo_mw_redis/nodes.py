@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from contextvars import Context
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from redis.exceptions import ResponseError
 
@@ -21,7 +21,6 @@ from argo_mw.plugin import Clock, Log, SharedUnavailable
 from argo_mw_redis.batch import Command
 from argo_mw_redis.keys import SLOTS
 from argo_mw_redis.node import Node
-from argo_mw_redis.refusals import refusal
 from argo_mw_redis.servers import Address, ClusterServers, Options
 from argo_mw_redis.topology import Topology, read_epoch, read_topology
 
@@ -109,9 +108,8 @@ class Nodes:
     def unreachable(self) -> str | None:
         """Why a part of the cluster cannot be reached, or ``None`` while all can."""
         if self.topology is None:
-            return self._refused or next(
-                (_why(node) for node in self.all if node.unreachable), "not connected yet"
-            )
+            tried = [_why(node) for node in self.all if node.unreachable]
+            return self._refused or next(iter(tried), "not connected yet")
         away = next((_why(node) for node in self.masters if node.unreachable), None)
         if away is not None:
             return away
@@ -154,16 +152,20 @@ class Nodes:
     # -- looking -----------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        while True:
-            await self._pause(self._options.retry_interval if self.unreachable else _LOOK_EVERY)
-            asked, self._asked = self._asked, None
-            try:
-                await self._look()
-            except Exception:  # whatever an answer of nonsense leads to must not end this task
-                log.exception("the nodes of the redis cluster cannot be told")
-            finally:
-                if asked is not None and not asked.done():
-                    asked.set_result(None)
+        asked: asyncio.Future[None] | None = None
+        try:
+            while True:
+                await self._pause(self._options.retry_interval if self.unreachable else _LOOK_EVERY)
+                asked, self._asked = self._asked, None
+                try:
+                    await self._look()
+                except Exception:  # nonsense that a node answers must not end this task
+                    log.exception("the masters of the redis cluster could not be found out")
+                _answer(asked)
+        finally:
+            self._closing = True
+            _answer(asked)
+            _answer(self._asked)
 
     async def _pause(self, seconds: float) -> None:
         """Wait for so long, or until something has gone wrong."""
@@ -197,20 +199,18 @@ class Nodes:
         asked = [(node, asyncio.ensure_future(_epoch_of(node))) for node in nodes]
         ranked = [(await epoch, node) for node, epoch in asked]
         for epoch, node in sorted(ranked, key=_rank, reverse=True):
-            if epoch is not None:
-                with suppress(SharedUnavailable):
-                    topology = await self._topology_of(node)
-                    if topology is not None:
-                        return topology
+            if epoch is None:
+                continue
+            try:
+                topology = await node.send(
+                    ("CLUSTER", "SLOTS"), partial(read_topology, asked=node.address)
+                )
+            except SharedUnavailable as error:
+                if node.unreachable is None:
+                    self._refused = str(error).removeprefix("Redis ")
+            else:
+                return topology
         return None
-
-    async def _topology_of(self, node: Node) -> Topology | None:
-        def read(reply: Any) -> Topology | None:
-            if isinstance(reply, ResponseError):
-                self._refused = refusal("CLUSTER", reply, self._options.prefix)
-            return read_topology(reply, node.address)
-
-        return await node.send(("CLUSTER", "SLOTS"), read)
 
     async def _adopt(self, topology: Topology) -> None:
         """Use *topology* from now on, after its masters were tried to be connected to."""
@@ -236,12 +236,17 @@ class Nodes:
         task.add_done_callback(self._leaving.discard)
 
 
+def _answer(asked: asyncio.Future[None] | None) -> None:
+    if asked is not None and not asked.done():
+        asked.set_result(None)
+
+
 async def _epoch_of(node: Node) -> int | None:
     """Return the newest configuration that *node* knows of; ``None`` when it does not answer."""
     try:
         return await node.send(("CLUSTER", "INFO"), read_epoch)
     except SharedUnavailable:
-        return None
+        return None if node.unreachable else -1
 
 
 def _rank(pair: tuple[int | None, Node]) -> int:

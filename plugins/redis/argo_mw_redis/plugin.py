@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from argo_mw.plugin import Clock, Context, Gauge, Shared, SharedUnavailable, hookimpl
-from argo_mw_redis.cluster import open_cluster
+from argo_mw_redis.cluster import ClusterShared, open_cluster
 from argo_mw_redis.driver import RedisShared, open_redis
 from argo_mw_redis.gauges import gauges
 from argo_mw_redis.servers import CLUSTER, SENTINEL
+
+_QUORUM: Final = 3
+"""Masters that a cluster needs at least to choose a successor for one of them."""
 
 
 async def _open(url: str, clock: Clock) -> Shared:
@@ -35,22 +39,44 @@ def register_gauges(context: Context) -> Iterable[Gauge]:
 
 @hookimpl
 async def diagnose(context: Context) -> Iterable[tuple[str, bool, str]]:
-    """Check that the server is reachable, and that it stays useful when it is full."""
+    """Check that all servers are reachable, and that they stay useful when they are full."""
     shared = context.shared
     if not isinstance(shared, RedisShared):
         return [("redis", True, "not the shared store here")]
     try:
-        info = await shared.info()
+        infos = await shared.infos()
     except SharedUnavailable as error:
         if shared.unreachable is None:
             what = f"reached; memory and eviction are not known: {error}"
             return [("redis", True, what)]
         return [("redis", False, str(error))]
     return [
-        ("redis", True, f"version {info.get('redis_version', 'unknown')}"),
-        _memory(info),
-        _policy(info),
+        *(_cluster([*infos.values()]) if isinstance(shared, ClusterShared) else ()),
+        *(
+            (f"{what} of {node}" if node else what, well, found)
+            for node, info in infos.items()
+            for what, well, found in _server(info)
+        ),
     ]
+
+
+def _cluster(infos: Sequence[Mapping[str, str]]) -> list[tuple[str, bool, str]]:
+    """Return whether a cluster stays in use when one of its masters fails."""
+    masters = len(infos)
+    alone = sum(info.get("connected_slaves") == "0" for info in infos)
+    what = f"{masters} masters"
+    if masters < _QUORUM:
+        what += f": with fewer than {_QUORUM} nobody takes over when one fails; add some"
+        return [("redis cluster", False, what)]
+    if alone:
+        what += f", {alone} of them without a replica that takes over: add one to each"
+        return [("redis cluster", False, what)]
+    return [("redis cluster", True, f"{what}, each with a replica")]
+
+
+def _server(info: Mapping[str, str]) -> list[tuple[str, bool, str]]:
+    version = info.get("valkey_version") or info.get("redis_version", "unknown")
+    return [("redis", True, f"version {version}"), _memory(info), _policy(info)]
 
 
 def _memory(info: Mapping[str, str]) -> tuple[str, bool, str]:

@@ -275,7 +275,7 @@ class PubSub:
                     self._connection = await self._server.connect()
                     for channel in self._subscriptions:
                         await self._send_subscribe(self._connection, channel)
-                        while not self._confirms(await self._connection.read_response()):
+                        while not _confirms(await self._connection.read_response(), self._words):
                             pass
             except Exception as error:
                 await self._disconnect()
@@ -312,24 +312,24 @@ class PubSub:
             self._words.subscribe, self._names + channel, check_health=False
         )
 
-    def _confirms(self, reply: object) -> bool:
-        """Return whether *reply* is the confirmation; a message before it is covered by the gap.
-
-        Raises:
-            ValueError: It is neither a confirmation nor a message.
-        """
-        words = self._words
-        if not isinstance(reply, list) or reply[0] not in (words.confirmed, words.message):
-            msg = "the server did not confirm"
-            raise ValueError(msg)
-        return bool(reply[0] == words.confirmed)
-
     def _reason(self, error: Exception) -> str:
         options = self._options
         if isinstance(error, ResponseError):
             return refusal(self._words.subscribe, error, options.prefix)
         why = unreachable(error, prefix=options.prefix, escaped=options.escaped)
         return f"Redis cannot be reached: {why}"
+
+
+def _confirms(reply: object, words: Words) -> bool:
+    """Return whether *reply* is the confirmation; a message before it is covered by the gap.
+
+    Raises:
+        ValueError: It is neither a confirmation nor a message.
+    """
+    if not isinstance(reply, list) or reply[0] not in (words.confirmed, words.message):
+        msg = "the server did not confirm"
+        raise ValueError(msg)
+    return bool(reply[0] == words.confirmed)
 
 
 def _call(callback: Callable[[], None]) -> None:

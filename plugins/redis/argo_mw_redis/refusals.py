@@ -23,6 +23,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
     ),
 }
 _NO_COMMAND: Final = "unknown command"
+_NO_CLUSTER: Final = "cluster support disabled"
 _ARGUMENTS: Final = ", with args beginning with"
 """Where Redis begins to repeat what the command was sent with: keys, and maybe values."""
 _OTHER_REMEDIES: Final[Mapping[str, str]] = {
@@ -57,6 +58,8 @@ def refusal(command: str, error: ResponseError, prefix: str) -> str:
         remedy = f"grant its user what is needed: ACL SETUSER … {needed}"
     elif text.startswith(_NO_COMMAND):
         remedy = "it offers no such command: undo rename-command, or use a server that has it"
+    elif _NO_CLUSTER in text:
+        remedy = "it is no node of a cluster: begin the URL with redis://"
     else:
         remedy = _REMEDIES.get(code, "")
     return f"Redis refused {command} ({said})" + (f"; {remedy}" if remedy else "")

@@ -23,7 +23,7 @@ from argo_mw_redis.batch import Argument, Command, fail
 from argo_mw_redis.keys import slot_of
 from argo_mw_redis.node import Node
 from argo_mw_redis.nodes import Nodes
-from argo_mw_redis.scripts import SET_FENCED, Script
+from argo_mw_redis.scripts import Script
 from argo_mw_redis.servers import ClusterServers, Options
 
 T = TypeVar("T")
@@ -54,7 +54,6 @@ class Router:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._running: set[asyncio.Task[None]] = set()
-        self._storing: list[asyncio.Future[Any]] = []
 
     @property
     def unreachable(self) -> str | None:
@@ -124,14 +123,9 @@ class Router:
         if node is None:
             return self._failed(self._unavailable())
         try:
-            done = node.send(arguments, read, script=script, must=must, late=late)
+            return node.send(arguments, read, script=script, must=must, late=late)
         except SharedUnavailable as error:
             return self._failed(error)
-        if script is SET_FENCED:
-            if not self._storing:
-                self._loop.call_soon(self._storing.clear)
-            self._storing.append(done)
-        return done
 
     def get(self, key: str) -> asyncio.Future[bytes | None]:
         """Get one value from the node of its key; never raises."""
@@ -142,11 +136,6 @@ class Router:
             return node.get(key)
         except SharedUnavailable as error:
             return self._failed(error)
-
-    async def stored(self) -> None:
-        """Return once the results of loads that were stored in this turn are, or have failed."""
-        if storing := [done for done in self._storing if not done.done()]:
-            await asyncio.wait(storing)
 
     async def connect_to(self, name: str) -> AbstractConnection:
         """Return a connection of its own to the node that has the slot of *name*.

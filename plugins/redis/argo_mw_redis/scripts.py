@@ -130,6 +130,7 @@ return 1
 
 # KEYS: the value, the fence it was written with, the lease, the wish for the lease. ARGV: value,
 # fence, milliseconds, holder, channel, message. What is stored stays so if no message may be sent.
+# Without a channel, which is on another node, 2 is added to the answer if somebody wants a message.
 SETTLE: Final = Script(
     b"""
 local fence = tonumber(ARGV[2])
@@ -149,6 +150,7 @@ end
 local mine = held and string.match(held, ':(.*)$') == ARGV[4]
 if mine then redis.call('DEL', KEYS[3]) end
 if not mine or redis.call('DEL', KEYS[4]) == 1 then
+  if ARGV[5] == '' then return stored + 2 end
   local sent = redis.pcall('PUBLISH', ARGV[5], ARGV[6])
   if type(sent) == 'table' and sent.err then return sent end
 end

@@ -50,6 +50,7 @@ class RealServer:
         config: The configuration file of a sentinel; ``None`` for a server.
         port: The port on which it listens, the same after each start.
         process: The process that was started last.
+        password: The password for :meth:`command`, if it asks for one.
     """
 
     directory: Path
@@ -57,6 +58,7 @@ class RealServer:
     config: Path | None = None
     port: int = 0
     process: subprocess.Popen[str] | None = None
+    password: str = ""
     _log: deque[str] = field(factory=partial(deque[str], maxlen=20), repr=False)
 
     @property
@@ -83,8 +85,10 @@ class RealServer:
     def command(self, *words: str) -> bytes:
         """Return the raw reply to one command, sent on a connection of its own."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=_TIMEOUT) as connection:
-            packed = f"*{len(words)}\r\n" + "".join(f"${len(w)}\r\n{w}\r\n" for w in words)
-            connection.sendall(packed.encode())
+            if self.password:
+                connection.sendall(_packed("AUTH", self.password))
+                connection.recv(65536)
+            connection.sendall(_packed(*words))
             return connection.recv(65536)
 
     def allow(self, user: str, rules: str) -> None:
@@ -176,6 +180,10 @@ def servers(directory: Path) -> Iterator[StartServer]:
     finally:
         for server in started:
             server.stop()
+
+
+def _packed(*words: str) -> bytes:
+    return (f"*{len(words)}\r\n" + "".join(f"${len(w)}\r\n{w}\r\n" for w in words)).encode()
 
 
 def _program() -> Path:

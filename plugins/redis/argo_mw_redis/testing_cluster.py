@@ -23,6 +23,8 @@ from argo_mw_redis.testing import RealServer, StartServer, free_port, servers
 
 _TIMEOUT: Final = 60.0
 _PAUSE: Final = 0.02
+_WHILE_MADE: Final = 500
+"""Milliseconds of a node's timeout at first: news spread the sooner, the shorter it is."""
 
 
 @define(eq=False)
@@ -78,12 +80,15 @@ class RealCluster:
 
     Attributes:
         timeout: Milliseconds after which its nodes take one that is silent for dead.
+        options: Further arguments of each node's command line.
+        password: What commands of this class give, if a node asks for it.
         nodes: Its nodes, the first masters first.
     """
 
     _start: StartServer
     timeout: int = 500
     options: tuple[str, ...] = ()
+    password: str = ""
     nodes: list[RealNode] = field(factory=list)
 
     @property
@@ -118,12 +123,21 @@ class RealCluster:
         return [line.split() for line in text.splitlines() if line]
 
     def owner(self, slot: int) -> RealNode:
-        """Return the master that has *slot*."""
-        for line in self.table():
-            if "master" in line[2] and "fail" not in line[2] and _has(line[8:], slot):
-                return next(node for node in self.nodes if node.name == line[0])
-        msg = f"no master has slot {slot}"
-        raise LookupError(msg)
+        """Return the master that has *slot*, by what it says itself.
+
+        Raises:
+            TimeoutError: None or several say so.
+        """
+        until(lambda: len(self._claim(slot)) == 1, f"not one master has slot {slot}")
+        return self._claim(slot)[0]
+
+    def _claim(self, slot: int) -> list[RealNode]:
+        return [
+            node
+            for node in self.running
+            for line in self._told(node)
+            if "myself,master" in line[2] and _has(line[8:], slot)
+        ]
 
     def allow(self, user: str, rules: str) -> None:
         """Let *user*, with its name as its password, do what *rules* say, on all nodes."""
@@ -145,6 +159,8 @@ class RealCluster:
         for number, node in enumerate(others):
             node.ask("CLUSTER", "REPLICATE", first[number % masters].name)
         until(self.is_well, "the cluster is not well")
+        for node in self.nodes:
+            node.ask("CONFIG", "SET", "cluster-node-timeout", str(self.timeout))
 
     def launch(self) -> RealNode:
         """Start a node that no other knows."""
@@ -152,10 +168,11 @@ class RealCluster:
         number = len(self.nodes)
         server = self._start(
             *("--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{number}.conf"),
-            *("--cluster-node-timeout", str(self.timeout), "--cluster-port", str(bus)),
+            *("--cluster-node-timeout", str(_WHILE_MADE), "--cluster-port", str(bus)),
             *("--cluster-require-full-coverage", "no", "--dbfilename", f"dump-{number}.rdb"),
             *("--repl-diskless-sync-delay", "0", *self.options),
         )
+        server.password = self.password
         node = RealNode(server, bus)
         node.name = node.ask("CLUSTER", "MYID")
         self.nodes.append(node)
@@ -168,6 +185,7 @@ class RealCluster:
         self._meet(node)
         until(self._all_know_all, "the nodes do not know each other")
         until(self.is_well, "the cluster is not well")
+        node.ask("CONFIG", "SET", "cluster-node-timeout", str(self.timeout))
         return node
 
     def remove(self, node: RealNode) -> None:
@@ -203,8 +221,13 @@ class RealCluster:
         return all(
             "cluster_state:ok" in node.ask("CLUSTER", "INFO")
             and "master_link_status:down" not in node.ask("INFO", "replication")
+            and self._roles(node) == self._roles(self.running[0])
             for node in self.running
         )
+
+    def _roles(self, node: RealNode) -> set[tuple[str, str]]:
+        """Return each node that *node* knows, with the master that it follows, if any."""
+        return {(line[0], line[3]) for line in self._told(node)}
 
     def _meet(self, node: RealNode) -> None:
         where = ("127.0.0.1", str(node.server.port), str(node.bus))
@@ -243,7 +266,12 @@ def until(condition: Callable[[], bool], what: str, timeout: float = _TIMEOUT) -
 
 @contextlib.contextmanager
 def cluster(
-    directory: Path, *options: str, masters: int = 3, replicas: int = 1, timeout: int = 500
+    directory: Path,
+    *options: str,
+    masters: int = 3,
+    replicas: int = 1,
+    timeout: int = 500,
+    password: str = "",
 ) -> Iterator[RealCluster]:
     """Start a cluster that keeps its files in *directory*; kill its nodes at the end.
 
@@ -253,9 +281,10 @@ def cluster(
         masters: How many masters it has.
         replicas: How many replicas each master has.
         timeout: Milliseconds after which a silent node is taken for dead.
+        password: The password that *options* set, if they set one.
     """
     directory.mkdir(exist_ok=True)
     with servers(directory) as start:
-        made = RealCluster(start, timeout, options)
+        made = RealCluster(start, timeout, options, password)
         made.create(masters, replicas)
         yield made

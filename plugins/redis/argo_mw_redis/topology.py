@@ -13,21 +13,19 @@ from argo_mw_redis.servers import Address
 
 @frozen
 class Shard:
-    """A master, its replicas, and a range of slots that are theirs.
+    """A master, and a range of slots that are its own.
 
     Attributes:
         first: The first slot.
         last: The last one.
         master: The name of the master.
         address: Where it is.
-        replicas: How many replicas it has.
     """
 
     first: int
     last: int
     master: str
     address: Address
-    replicas: int
 
     @property
     def slots(self) -> range:
@@ -55,11 +53,6 @@ class Topology:
         """Where the masters are."""
         return frozenset(self.masters.values())
 
-    @property
-    def alone(self) -> int:
-        """The number of masters without a replica."""
-        return len({shard.master for shard in self.shards if not shard.replicas})
-
     def owners(self) -> Iterator[tuple[int, Shard]]:
         """Yield each slot that has a master, with its shard."""
         for shard in self.shards:
@@ -79,14 +72,14 @@ class Topology:
         return any(slot in had for slot, _ in self.owners())
 
 
-def read_topology(reply: Any, asked: Address) -> Topology | None:
-    """Return what the node at *asked* answers to ``CLUSTER SLOTS``; ``None`` where it refuses.
+def read_topology(reply: Any, asked: Address) -> Topology:
+    """Return what the node at *asked* answers to ``CLUSTER SLOTS``.
 
     Raises:
         redis.exceptions.InvalidResponse: It is something else.
     """
     if isinstance(reply, ResponseError):
-        return None
+        return Topology(())  # not used: the error is raised
     try:
         shards = [_shard(one, asked) for one in reply]
     except (TypeError, ValueError, IndexError, AttributeError):
@@ -96,11 +89,11 @@ def read_topology(reply: Any, asked: Address) -> Topology | None:
 
 
 def _shard(entry: Any, asked: Address) -> Shard:
-    first, last, master, *replicas = entry
+    first, last, master, *_ = entry
     host, port, name = master[:3]
     # A node that does not know its own address leaves it out: it is where it was asked.
     known = (host or b"").decode().strip("?") or asked[0]
-    return Shard(int(first), int(last), name.decode(), (known, int(port)), len(replicas))
+    return Shard(int(first), int(last), name.decode(), (known, int(port)))
 
 
 def read_epoch(reply: Any) -> int:

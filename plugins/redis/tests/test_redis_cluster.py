@@ -9,7 +9,6 @@ import pytest
 from argo_mw.store import Ability
 from argo_mw.testing.shared import SharedConformance, StoreUnderTest
 from argo_mw_redis import open_cluster
-from argo_mw_redis.testing_cluster import cluster
 
 # The clock of a server cannot be moved, but the expiry times of its keys can.
 EARLIER = """
@@ -28,13 +27,6 @@ REFUSED = {
     Ability.LEASE: "-@scripting",
     Ability.COUNT: "-@scripting",
 }
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory):
-    # Nodes that a test suspends are not taken for dead meanwhile.
-    with cluster(tmp_path_factory.mktemp("cluster"), timeout=30_000) as made:
-        yield made
 
 
 class TestRedisCluster(SharedConformance):

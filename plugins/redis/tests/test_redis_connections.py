@@ -151,7 +151,7 @@ async def test_an_impossible_host_name_is_an_unreachable_server():
 
 def test_sentinels_may_have_ipv6_addresses():
     assert [("::1", 5), ("::2", 26379), ("host", 26379)] == [
-        _address(text) for text in ("[::1]:5", "[::2]", "host")
+        _address(text, "a sentinel", 26379) for text in ("[::1]:5", "[::2]", "host")
     ]
 
 
@@ -177,7 +177,7 @@ async def test_gets_of_one_turn_are_one_command(server):
     shared = await open_redis(server.url)
     server.command("CONFIG", "RESETSTAT")
     await asyncio.gather(*(shared.get(f"key:{n}") for n in range(300)))
-    info = await shared.info()
+    info = (await shared.infos())[""]
     assert info["cmdstat_mget"].startswith("calls=1,") if "cmdstat_mget" in info else True
     stats = server.command("INFO", "commandstats")
     assert b"cmdstat_mget:calls=1," in stats

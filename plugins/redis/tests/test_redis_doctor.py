@@ -14,6 +14,7 @@ from argo_mw.cli.main import cli
 from argo_mw.registry import discovery
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw_redis import plugin
+from argo_mw_redis.testing_cluster import cluster
 
 
 class Entry:
@@ -90,6 +91,45 @@ def test_what_its_user_is_refused_is_reported_with_a_remedy(start_server, doctor
     for words in said:
         assert words in what
     assert "ACL SETUSER" in what
+
+
+def test_each_node_of_a_cluster_is_reported(nodes, doctor):
+    code, found = doctor(nodes.url)
+    assert ExitCode.FAILED == code
+    assert (True, "3 masters, each with a replica") == found["redis cluster"]
+    for node in nodes.masters:
+        where = f"127.0.0.1:{node.server.port}"
+        assert (True, "version 8.") == (
+            found[f"redis of {where}"][0],
+            found[f"redis of {where}"][1][:10],
+        )
+        assert "set maxmemory" in found[f"redis memory of {where}"][1]
+
+
+def test_a_user_of_a_cluster_that_may_not_ask_for_its_slots_is_told_the_rights(nodes, doctor):
+    nodes.allow("app", "~* &* +@all -cluster")
+    code, found = doctor(nodes.url_of("app"))
+    assert ExitCode.FAILED == code
+    assert "+cluster|info +cluster|slots +asking" in found["redis"][1]
+
+
+def test_a_server_that_is_no_node_of_a_cluster_says_so(server, doctor):
+    code, found = doctor(server.url.replace("redis://", "redis+cluster://").removesuffix("/0"))
+    assert ExitCode.FAILED == code
+    assert "it is no node of a cluster: begin the URL with redis://" in found["redis"][1]
+
+
+def test_a_node_of_a_cluster_that_is_named_as_a_server_says_so(nodes, doctor):
+    code, found = doctor(nodes.masters[0].server.url)
+    assert ExitCode.FAILED == code
+    assert "begin the URL with redis+cluster://" in str(found)
+
+
+def test_a_cluster_without_a_replica_is_reported(tmp_path, doctor):
+    with cluster(tmp_path / "nodes", replicas=0) as nodes:
+        _, found = doctor(nodes.url)
+    assert not found["redis cluster"][0]
+    assert "3 of them without a replica" in found["redis cluster"][1]
 
 
 def test_a_user_that_may_not_ask_for_figures_is_well(start_server, doctor):

@@ -413,7 +413,7 @@ async def test_a_gap_is_reported_only_once_all_channels_are_confirmed_again(monk
     confirmed = b"*3\r\n$9\r\nsubscribe\r\n$6\r\nargo:%b\r\n:1\r\n"
     writers, confirming, read = [], asyncio.Event(), []
     confirms = pubsub._confirms
-    monkeypatch.setattr(pubsub, "_confirms", lambda reply: read.append(reply) or confirms(reply))
+    monkeypatch.setattr(pubsub, "_confirms", lambda *reply: read.append(reply) or confirms(*reply))
 
     async def talk(reader, writer):
         writers.append(writer)
