@@ -134,7 +134,7 @@ async def test_a_stop_is_said_until_it_is_found_to_be_lifted(
     with pytest.raises(BudgetExceeded, match="is stopped"):
         await its.reserve(other.request())
     assert {"stopped": True} == its.standing().states
-    await store.delete(["argo:llm:budget:0:::ever" + STOPPED])
+    await store.delete(["argo:llm:{budget}:0:::ever" + STOPPED])
     await spend(its, other.request(), 0.0001)
     assert {"stopped": False} == its.standing().states
 
