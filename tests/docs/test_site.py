@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,11 @@ def test_every_decision_is_in_its_index() -> None:
     index = (ROOT / "docs/decisions/README.md").read_text("utf-8")
     decisions = [p.name for p in ROOT.glob("docs/decisions/*.md") if p.name != "README.md"]
     assert [] == [name for name in decisions if f"({name})" not in index]
+
+
+def test_every_decision_states_its_status_and_its_day() -> None:
+    stated = re.compile(
+        r"# .+\n\n\*(Accepted|Superseded by .+) on \d{1,2} [A-Z][a-z]+ \d{4}\.\*\n\n"
+    )
+    decisions = [p for p in ROOT.glob("docs/decisions/*.md") if p.name != "README.md"]
+    assert [] == [p.name for p in decisions if not stated.match(p.read_text("utf-8"))]
