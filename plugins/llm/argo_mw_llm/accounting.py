@@ -115,18 +115,18 @@ class Accounting:
         usd = self.prices.usd(model, usage, self._context.clock.time(), provider)
         if usd is None:
             self._context.warn_once("llm prices", self.prices.lack(model, usage, provider))
-        others = [other.usage for other in usage.others]
+        all_of_it = [usage, *(other.usage for other in usage.others)]
         return Cost(
             usd,
-            usage.prompt + sum(other.prompt for other in others),
-            usage.output + sum(other.output for other in others),
+            sum([one.prompt for one in all_of_it]),
+            sum([one.output for one in all_of_it]),
             requests,
             usage.estimated,
             model,
-            usage.read + sum(other.read for other in others),
-            usage.written + sum(other.written for other in others),
+            sum([one.read for one in all_of_it]),
+            sum([one.written for one in all_of_it]),
             expected,
-            usage.thinking + sum(other.thinking for other in others),
+            sum([one.thinking for one in all_of_it]),
         )
 
 

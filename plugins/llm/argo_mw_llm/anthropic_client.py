@@ -17,7 +17,7 @@ import httpx2
 from anthropic import APIRequest, APIResponse, AsyncAPIResponse, Omit
 from anthropic.types import Message
 
-from argo_mw_llm.identity import Identity, account_of, identity_of, nobody_else
+from argo_mw_llm.identity import Identity, Remembered, account_of, identity_of, nobody_else
 
 _CLIENT, _REST = "self", "call_next"
 """The variables of the SDK's handlers that hold their client, and the rest of the chain."""
@@ -45,12 +45,19 @@ class ClientView:
         """Whether it could be found."""
         return self._client is not None
 
-    def identity(self, request: APIRequest) -> Identity:
+    def identity(self, request: APIRequest, remembered: Remembered[Identity]) -> Identity:
         """Return where *request* goes, and on whose account."""
-        if self._client is None:
+        client = self._client
+        if client is None:
             return nobody_else(request.url.partition("?")[0])
-        url, headers = self._url(request), self._headers(request)
-        return identity_of(url, headers, _account(self._client))
+        headers, account = tuple(self._headers(request)), tuple(_account(client))
+
+        def make() -> Identity:
+            return identity_of(self._url(request), headers, account)
+
+        if client.default_query or request.query_params:
+            return make()  # parameters may hold what changes, which no comparison would show
+        return remembered.of(request.url, (str(client.base_url), headers, account), make)
 
     def patience(self, request: APIRequest) -> float | None:
         """Return the seconds that the client waits for the beginning of an answer."""
@@ -143,8 +150,13 @@ def _account(client: Any) -> Iterator[str]:
         if isinstance(value, str) and not name.startswith("_"):
             yield name
             yield value
-        elif value is not None and any(part in name for part in _SECRETIVE):
+        elif value is not None and _is_secretive(name):
             yield account_of(value)
+
+
+@cache
+def _is_secretive(name: str) -> bool:
+    return any(part in name for part in _SECRETIVE)
 
 
 def _mapping(value: object) -> Mapping[str, object]:

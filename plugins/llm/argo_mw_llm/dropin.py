@@ -7,7 +7,6 @@ else the client does goes straight on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
@@ -20,6 +19,7 @@ from argo_mw.plugin import Argo, DeadlineExceeded, Refusal
 from argo_mw_llm.exchange import SAMPLE, Asked, exchange
 from argo_mw_llm.identity import Identity, Remembered, identity_of
 from argo_mw_llm.off_loop import in_thread
+from argo_mw_llm.outgoing import with_fields
 from argo_mw_llm.own_response import OwnResponse, intake_of
 from argo_mw_llm.responses import Answer, pieces_of, refused, response_of, unreadable
 from argo_mw_llm.uncounted import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 A = TypeVar("A", Argo, BlockingArgo)
 T = TypeVar("T", httpx2.AsyncBaseTransport, httpx2.BaseTransport)
 
-_CONTENT = ("content-length", "transfer-encoding")
+_CONTENT = (b"content-length", b"transfer-encoding")
 _LENGTHS = (b"Content-Length", b"content-length")
 _RAW_RESPONSE = "x-stainless-raw-response"
 """The header by which OpenAI's SDK, among others, says that its caller reads the body itself."""
@@ -312,8 +312,8 @@ def _changed(
     """Return *request*, whose body is *body*, with *changes* to it; byte for byte without any."""
     if not changes:
         return request
-    headers = [one for one in request.headers.multi_items() if one[0].lower() not in _CONTENT]
-    content = json.dumps({**body, **changes}).encode()
+    headers = [one for one in request.headers.raw if one[0].lower() not in _CONTENT]
+    content = with_fields(request.content, body, changes)
     return httpx2.Request(
         request.method,
         request.url,

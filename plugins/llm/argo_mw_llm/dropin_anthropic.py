@@ -16,6 +16,7 @@ from argo_mw import BlockingArgo
 from argo_mw.plugin import Argo, DeadlineExceeded
 from argo_mw_llm.anthropic_client import ClientView
 from argo_mw_llm.exchange import SAMPLE, Asked, exchange
+from argo_mw_llm.identity import Identity, Remembered
 from argo_mw_llm.off_loop import in_thread
 from argo_mw_llm.own_response import OwnResponse, intake_of
 from argo_mw_llm.responses import Answer, pieces_of, response_of, unreadable
@@ -41,6 +42,7 @@ class ChainMiddleware(anthropic.Middleware):
         self._provider = provider
         self._epoch = epoch
         self._tenant = tenant
+        self._remembered: Remembered[Identity] = Remembered()
 
     async def handle_async(self, request: APIRequest, call_next: Any) -> Any:
         """Return the response to *request*, for the asynchronous client."""
@@ -151,7 +153,7 @@ class ChainMiddleware(anthropic.Middleware):
         self, request: APIRequest, client: ClientView, body: Mapping[str, object], sample: str
     ) -> Asked:
         by_itself = _mode(request) == "stream"
-        identity = client.identity(request)
+        identity = client.identity(request, self._remembered)
         return Asked(
             self._provider,
             body,
@@ -191,9 +193,12 @@ def _status(view: AsyncView | BlockingView) -> int:
 
 def _sampled(request: APIRequest) -> tuple[APIRequest, str]:
     """Return *request* without the header for a sample, and what that says."""
+    found = [name for name in request.headers if name.lower() == SAMPLE]
+    if not found:
+        return request, ""
     headers = dict(request.headers)
-    found = [headers.pop(name) for name in list(headers) if name.lower() == SAMPLE]
-    return (request.copy(headers=headers), str(found[-1])) if found else (request, "")
+    sample = [headers.pop(name) for name in found][-1]
+    return request.copy(headers=headers), str(sample)
 
 
 def _wire(request: APIRequest) -> Wire | None:

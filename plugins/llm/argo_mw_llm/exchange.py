@@ -83,7 +83,7 @@ class Exchanged:
 
 async def exchange(argo: Argo, asked: Asked, send: Send) -> Answer:
     """Return the answer to an SDK's request; see :func:`exchanged`."""
-    caller = argo.options(tenant=asked.tenant)
+    caller = argo if asked.tenant is None else argo.options(tenant=asked.tenant)
     return (await exchanged(caller, context_of(argo).clock, asked, send)).answer
 
 
