@@ -19,6 +19,20 @@ def test_machines_share_answers_and_no_prompt_gets_that_to_another_question(tmp_
     assert ("3 of 3", "3 of 3") == parts["twin prompts"]
 
 
+async def test_a_judge_is_asked_in_doubt_and_its_cost_is_part_of_the_total(tmp_path):
+    scenario = AgenticScripts(days=1)
+    seen = await scenario.after(tmp_path)
+    guarded = seen.guarded
+    assert guarded is not None
+    assert (0, 0.0) == (guarded.verdicts, guarded.judge_usd)
+    assert seen.verdicts > 0
+    assert seen.judge_usd > 0
+    assert seen.calls.total() < guarded.calls.total()
+    saved = scenario.findings(await scenario.before(tmp_path), seen).promises[1]
+    assert seen.usd == saved.after
+    assert seen.usd > seen.judge_usd
+
+
 async def test_the_original_asks_again_for_each_text_script_machine_and_day(tmp_path):
     seen = await AgenticScripts().before(tmp_path)
     assert 2 * 4 * WORKDAYS == seen.calls["repeated"]

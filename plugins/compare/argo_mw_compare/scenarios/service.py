@@ -48,6 +48,8 @@ def service(
         "argo": {
             "state_dir": str(folder),
             "shared": shared,
+            # A plugin that does not open is no part of what is measured.
+            "strict": True,
             "block": sorted(installed - set(takes_part)),
         },
         "plugins": dict(tables or {}),
