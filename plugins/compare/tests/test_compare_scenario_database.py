@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from attrs import evolve
 
-from argo_mw_compare.scenarios.database import Database
+from argo_mw_compare.scenarios.crash import killed
+from argo_mw_compare.scenarios.database import Database, Seen
 from argo_mw_compare.scenarios.promise import by_key
 from argo_mw_compare.scenarios.scenario import measure
 
@@ -21,7 +23,25 @@ def test_both_services_keep_every_signal_and_answer_every_question(tmp_path):
     assert promises["database.lost"]["met"]
     assert all(one.ours is not None for one in found.promises)
     phases = {one.phase for one in found.shown}
-    assert {"20 signals a second", "100 signals a second", "a held database"} == phases
+    rates = {"20 signals a second", "100 signals a second"}
+    assert {*rates, "a held database", "a killed process"} == phases
+
+
+def test_what_callers_wait_for_a_write_is_what_it_adds_to_their_call():
+    seen = Seen(writes={1: [0.003], 50: [0.002, 0.004]}, unrecorded={1: [0.001], 50: [0.001] * 9})
+    assert pytest.approx(2.0) == seen.write_ms()
+    assert pytest.approx(2.0) == seen.write_ms(1)
+    assert pytest.approx(3.0) == Seen(writes=seen.writes).write_ms(50)
+    assert 0.0 == Seen(writes={1: [0.001]}, unrecorded={1: [0.002]}).write_ms()
+
+
+@pytest.mark.parametrize("which", ["original", "chained"])
+def test_a_killed_process_loses_nothing_that_was_acknowledged(which, tmp_path):
+    found = killed(which, tmp_path / which)
+    assert 0 == found.safe_lost
+    assert found.given == 300
+    assert found.safe > 200
+    assert found.lost < 100
 
 
 async def test_a_signal_of_the_original_is_lost_when_another_program_holds_the_database(tmp_path):

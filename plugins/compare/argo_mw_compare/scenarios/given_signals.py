@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final
 
 from argo_mw.plugin import (
     AnsweredCall,
@@ -39,6 +43,11 @@ _COLUMNS = (
     "detail",
 )
 """The columns of recorded signals, in the order of a row's cells."""
+
+_OPEN_SIGNAL: Final = (
+    "INSERT INTO signals (id, tenant, symbol, action, confidence, timestamp, price, is_active) "
+    "VALUES (?, '', ?, ?, ?, ?, ?, TRUE)"
+)
 
 
 class Desk:
@@ -89,3 +98,29 @@ class Desk:
         }
         named = tuple(cells.get(column) for column in _COLUMNS)
         return [Row("signals", named, (f"signals:{symbol}", "signals"))]
+
+
+def fill(path: Path, names: Sequence[str], count: int, until: float) -> None:
+    """Put *count* signals before *until* into the file that persist made at *path*.
+
+    Args:
+        path: The file.
+        names: The symbols.
+        count: How many signals.
+        until: Seconds since the epoch.
+    """
+    drawn = random.Random(0)
+    micros = round(until * 1e6)
+    signals = (
+        (
+            number.to_bytes(16, "big"),
+            names[number % len(names)],
+            drawn.choice(("BUY", "SELL", "HOLD")),
+            round(drawn.uniform(0.3, 0.9), 3),
+            micros - 60_000_000 * (1 + (count - number) // len(names)),
+            round(drawn.uniform(20, 400), 2),
+        )
+        for number in range(count)
+    )
+    with closing(sqlite3.connect(path)) as rows, rows:
+        rows.executemany(_OPEN_SIGNAL, signals)

@@ -8,6 +8,7 @@ what two of them ask at the same time.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import statistics
 import time
@@ -50,6 +51,8 @@ class Seen:
         first_ms: Milliseconds that each of them took.
         memory_us: Microseconds of a question whose answer the instance has in memory.
         stored: Bytes of the shared store at the end; 0 without one.
+        resident: Bytes of memory of the process, with all instances in it, after the first round of
+            each and at the end; nothing where the system does not say.
     """
 
     questions: int = 0
@@ -60,6 +63,7 @@ class Seen:
     first_ms: list[float] = field(factory=list)
     memory_us: float = 0.0
     stored: int = 0
+    resident: list[int] = field(factory=list)
 
     @property
     def hit_rate(self) -> float:
@@ -189,6 +193,9 @@ class _Morning:
                     await self._restart(number)
                 await self._clock.skip(began + at, lambda: None)
                 await self._round(number, restarted=restarted)
+                if turn == scenario.instances - 1:
+                    seen.resident += _resident()
+            seen.resident += _resident()
             await asyncio.gather(*map(self._restart, range(scenario.instances)))
             for number in range(scenario.instances):
                 await self._round(number, restarted=True)
@@ -296,7 +303,23 @@ def _shown(before: Seen, after: Seen) -> Iterator[Shown]:
         "after restarts", "questions whose answer was at hand before", *(str(o.had) for o in both)
     )
     yield Shown("a hit in memory", "time", *(f"{one.memory_us:.1f} µs" for one in both))
+    if all(len(one.resident) > 1 for one in both):
+        grown = (one.resident[-1] - one.resident[0] for one in both)
+        yield Shown(
+            "memory",
+            "growth of the process with all instances, from the first round to the last",
+            *(f"{one / 2**20:+.1f} MB".replace("-", "−") for one in grown),
+        )
     yield Shown("the shared store", "size", *(f"{one.stored / 1024:.0f} kB" for one in both))
+
+
+def _resident() -> list[int]:
+    """Return the bytes of memory of this process, where Linux says so."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except OSError:
+        return []
+    return [pages * os.sysconf("SC_PAGE_SIZE")]
 
 
 def _median(values: Sequence[float]) -> float | None:
