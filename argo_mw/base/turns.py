@@ -25,10 +25,10 @@ class Turns:
     for longer.
     """
 
-    __slots__ = ("_begun", "_since")
+    __slots__ = ("_since", "_soonest")
 
     def __init__(self) -> None:
-        self._begun = perf_counter()
+        self._soonest = perf_counter() + _MOMENT
         self._since: float | None = None
 
     def due(self) -> bool:
@@ -36,12 +36,13 @@ class Turns:
 
         The count begins when 5 ms have passed, so that it takes 10 ms at most the first time.
         """
-        if self._since is None:
-            if perf_counter() - self._begun >= _MOMENT:
-                self._since = thread_time()
+        passed = perf_counter()
+        if passed < self._soonest:
             return False
-        now = thread_time()
-        if now - self._since < _MOMENT:
+        now, since = thread_time(), self._since
+        computed = _MOMENT if since is None else now - since
+        if computed < _MOMENT:
+            self._soonest = passed + _MOMENT - computed
             return False
-        self._since = now
-        return True
+        self._since, self._soonest = now, passed + _MOMENT
+        return since is not None

@@ -119,7 +119,7 @@ class Stream(Generic[C]):
         buffer.start()
         try:
             while not len(buffer) and not self._ended:
-                await buffer.changed.wait()
+                await buffer.change()
         except asyncio.CancelledError:
             if buffer.readers == 0:
                 buffer.abort("its only reader stopped waiting")
@@ -153,7 +153,7 @@ class Stream(Generic[C]):
                         await asyncio.sleep(0)
                 if self._ended:
                     break
-                await buffer.changed.wait()
+                await buffer.change()
             if self._error is not None:
                 raise _copy(self._error)
         finally:

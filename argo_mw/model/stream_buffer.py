@@ -29,7 +29,6 @@ class StreamBuffer(Generic[C]):
 
     Attributes:
         readers: How many read now, over all handles.
-        changed: Set, and replaced, when something has arrived or ended.
         done: Whether nothing more arrives.
         error: Why it ended before its source did, or ``None``.
         cost: What all of it cost; ``None`` until that is known.
@@ -40,7 +39,6 @@ class StreamBuffer(Generic[C]):
         self, source: AsyncIterator[C], tasks: Tasks, *, name: str, max_chunks: int
     ) -> None:
         self.readers = 0
-        self.changed = asyncio.Event()
         self.done = False
         self.error: Exception | None = None
         self.cost: Cost | None = None
@@ -49,6 +47,7 @@ class StreamBuffer(Generic[C]):
         self._chunks: list[C | _Copied | _Uncopied] = []
         self._max_chunks = max_chunks
         self._callbacks: list[Callable[[], None]] = []
+        self._waiting: list[asyncio.Future[None]] = []
         self._awaiting_first: list[Callable[[], None]] = []
         self._tasks = tasks
         self._name = name
@@ -113,8 +112,22 @@ class StreamBuffer(Generic[C]):
 
     def wake(self) -> None:
         """Let all that wait look again."""
-        changed, self.changed = self.changed, asyncio.Event()
-        changed.set()
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def change(self) -> None:
+        """Wait until something has arrived or ended."""
+        # Futures by hand: an Event for each chunk takes twice as long.
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except BaseException:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            raise
 
     def _context(self) -> Context:
         context = copy_context()

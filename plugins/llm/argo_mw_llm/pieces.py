@@ -21,7 +21,6 @@ _AS_THEY_COME: Final = 1000
 """Pieces of a whole body that are handed on as they are."""
 _GATHERED: Final = 64 * 1024
 _MAX_PIECE: Final = 2048
-_BLANK_LINES: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 class BodyTooLarge(httpx2.DecodingError):
@@ -87,7 +86,8 @@ class _Events:
     def _check(self, piece: bytes) -> None:
         seen = self._end + piece  # a blank line may lie across
         self._end = seen[-3:]
-        if any(blank in seen for blank in _BLANK_LINES):
+        # Written out: for each event of a stream.
+        if b"\n\n" in seen or b"\r\n\r\n" in seen or b"\r\r" in seen:
             self._bytes = self._lines = 0
             return
         self._bytes += len(piece)

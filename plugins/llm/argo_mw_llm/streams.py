@@ -59,7 +59,7 @@ class Demand:
         self.held = 0
         self._wanted = 0
         self._all = False
-        self._raised = asyncio.Event()
+        self._source: asyncio.Future[None] | None = None
 
     def want(self, pieces: int | None) -> None:
         """Ask for so many *pieces*, or for all of them."""
@@ -69,13 +69,14 @@ class Demand:
             self._wanted = pieces
         else:
             return
-        self._raised.set()
+        if self._source is not None and not self._source.done():
+            self._source.set_result(None)
 
     async def until(self, pieces: int) -> None:
-        """Wait until somebody has asked for so many *pieces*."""
+        """Wait until somebody has asked for so many *pieces*; for the source alone."""
         while self._wanted < pieces and not self._all:
-            self._raised.clear()
-            await self._raised.wait()
+            self._source = asyncio.get_running_loop().create_future()
+            await self._source
 
 
 class OnDemand(Protocol):
@@ -197,7 +198,7 @@ class AnswerStream(Stream[C]):
                     last = self._tasks.spawn("llm:last", _next(pieces), of_call=True)
                     piece = await asyncio.shield(last)
                 else:
-                    piece = await _next(pieces)
+                    piece = await anext(pieces, None)
                 ended = piece is None
                 if piece is not None:
                     yield piece
