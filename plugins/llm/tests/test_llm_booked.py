@@ -185,5 +185,6 @@ def test_the_counter_that_was_met_last_is_remembered() -> None:
     each = Budget(usd=1.0, tenant="*")
     for number in range(MAX_COUNTERS + 1):
         for counter in counters_of([each], f"t{number}", "glm-5.3", 0.0):
-            booked.note(counter, number == MAX_COUNTERS and NANO, "glm", 0.0)
+            booked.note(counter, NANO if number == MAX_COUNTERS else 0, "glm", 0.0)
+    assert len(booked._found) <= MAX_COUNTERS
     assert {"USD per day, a tenant": Left(0.0, 1.0)} == booked.left("glm", 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from argo_mw import ArgoError, BudgetExceeded
 from argo_mw.model.call import make_call
-from argo_mw.plugin import Cost, Outcome, Request, Upstream
+from argo_mw.plugin import Cost, Count, Outcome, Request, SharedUnavailable, Upstream
 from argo_mw.testing import (
     FakeClock,
     GuardConformance,
@@ -212,6 +213,104 @@ async def test_a_budget_that_names_no_known_model_holds_all_that_it_may_mean() -
                 await guard.reserve(request)
         else:
             await guard.reserve(request)
+
+
+async def spent(guard: BudgetGuard, request: Request, usd: float) -> None:
+    """Let *request* go out and cost *usd*."""
+    await guard.reserve(request)
+    rest = guard.settle(request, (Outcome("ok", cost=Cost(usd)),))
+    assert rest is not None
+    await rest
+
+
+def reported(guard: BudgetGuard) -> list[str]:
+    """What was reported, without where."""
+    return [trouble.what for _, trouble in guard._context.troubles]
+
+
+async def test_a_budget_of_one_model_holds_no_other() -> None:
+    for other in ("qwen3.7-plus", "claude-haiku-4-5"):
+        guard, request = process(SlowStore(), FakeClock(), Budget(usd=0.0, model=other))
+        await guard.reserve(request)
+
+
+async def test_a_budget_that_warns_says_so_once_it_is_used_up() -> None:
+    clock = FakeClock()
+    store = SlowStore(clock=clock)
+    guard, request = process(store, clock, Budget(usd=0.001, then="warn"))
+    await spent(guard, request, 0.0002)
+    assert [] == reported(guard)
+    for _ in range(6):
+        await spent(guard, request, 0.0002)
+    assert ["the budget of $0.001 per day is used up"] == reported(guard)
+
+
+async def test_a_bill_that_is_higher_than_held_is_reported_with_both_amounts() -> None:
+    clock = FakeClock()
+    guard, request = process(SlowStore(clock=clock), clock, Budget(usd=1.0))
+    await guard.reserve(request)
+    held = guard._reserved[request][0].held[0].nanos / 1e9
+    rest = guard.settle(request, (Outcome("ok", cost=Cost(1.25)),))
+    assert rest is not None
+    await rest
+    (what,) = reported(guard)
+    assert f"cost $1.250000, more than the ${held:.6f} that it could cost at most" in what
+
+
+async def test_a_stop_that_the_store_does_not_know_of_yet_holds_here() -> None:
+    clock = FakeClock()
+    store = SlowStore(clock=clock)
+    guard, request = process(store, clock, Budget(usd=9.0, per="ever"))
+    await guard.reserve(request)
+    store.away = True
+    rest = guard.settle(request, (Outcome("ok", cost=Cost(1.25)),))
+    assert rest is not None
+    await rest
+    store.away = False
+    assert "argo:llm:{budget}:0:::ever" + STOPPED not in store.counters
+    with pytest.raises(BudgetExceeded, match="is stopped"):
+        await guard.reserve(request)
+    await clock.advance(60.0)
+    await settled()
+    await store.aclose()
+
+
+class LosesAnswers(SlowStore):
+    """A store that gives back as it is asked, and is lost before it says so."""
+
+    async def add(self, key: str, amount: int = 1, **rest: Any) -> Count:
+        count = await super().add(key, amount, **rest)
+        if amount < 0:
+            msg = "lost before it answered"
+            raise SharedUnavailable(msg, uncertain=True)
+        return count
+
+
+async def test_what_the_store_may_have_given_back_is_not_given_back_again() -> None:
+    clock = FakeClock()
+    store = LosesAnswers(clock=clock)
+    guard, request = process(store, clock, Budget(usd=9.0, per="ever"))
+    await spent(guard, request, 0.0002)
+    for _ in range(3):
+        await clock.advance(60.0)
+        await settled()
+    assert 200_000 == store.counters["argo:llm:{budget}:0:::ever"]
+    await store.aclose()
+
+
+@pytest.mark.parametrize("counted", [None, 1, 10**9])
+async def test_what_a_call_may_cost_goes_by_its_count_of_tokens_or_its_bound(
+    counted: int | None,
+) -> None:
+    """By whichever is less."""
+    guard, request = process(SlowStore(), FakeClock())
+    (call,) = request.calls
+    budgets, price = guard._budgets, load_prices().of("glm-5.3")
+    assert price is not None
+    bound = bound_of(LlmConfig().profiles["glm"], call).prompt
+    usd, inserted = budgets.most(call, "glm", "glm-5.3", counted)
+    assert price.most(min(counted or bound, bound), 100) == usd
+    assert {} == inserted
 
 
 async def _no_count(*_: object) -> None:
