@@ -132,7 +132,6 @@ from argo_mw.chain.blocks import (
 )
 from argo_mw.chain.context import (
     Context,
-    Runtime,
 )
 from argo_mw.chain.counters import (
     Counters,
@@ -152,6 +151,9 @@ from argo_mw.chain.panels import (
 )
 from argo_mw.chain.refresh import (
     Refresh,
+)
+from argo_mw.chain.runtime import (
+    Runtime,
 )
 from argo_mw.chain.select import (
     all_failed,

@@ -21,11 +21,8 @@ from argo_mw.app.exposure import exposures
 from argo_mw.app.flag_commands import FlagCommands
 from argo_mw.app.flag_state import FlagState
 from argo_mw.app.lifecycle import Lifecycle
-from argo_mw.app.opening import (
-    follow_fleet,
-    open_context,
-    read_settings,
-)
+from argo_mw.app.listening import Listening
+from argo_mw.app.opening import follow_fleet, open_context, read_settings
 from argo_mw.app.overview import LiveOverview
 from argo_mw.app.own_panels import panels_of
 from argo_mw.app.pipeline import Contributions, Pipeline
@@ -38,12 +35,7 @@ from argo_mw.chain.context import Context
 from argo_mw.config import Settings
 from argo_mw.config.state_dir import state_directory
 from argo_mw.model.events import Events, Observer
-from argo_mw.model.operation import (
-    Accept,
-    AnyOperation,
-    Kind,
-    Scope,
-)
+from argo_mw.model.operation import Accept, AnyOperation, Kind, Scope
 from argo_mw.model.upstream import Upstream
 from argo_mw.registry import BrokenPlugin, Plugins
 from argo_mw.store.tag_versions import TagVersions
@@ -84,7 +76,7 @@ class Argo(Caller):
         self._wrapped: dict[str, Callable[..., object]] = {}
         self._context: Context | None = None
         self._state: FlagState
-        self._observers: dict[str, tuple[Observer, ...]] = {}
+        self._listening = Listening(self._events)
         self._rebuilding = asyncio.Lock()
         self._entered = False
         self._stopping = False
@@ -350,8 +342,7 @@ class Argo(Caller):
         return tuple(self._plugins.broken)
 
     def _prepare_building(self, context: Context) -> None:
-        builder = PipelineBuilder(self._plugins, context, self._engine.answering)
-        builder.given = self._given
+        builder = PipelineBuilder(self._plugins, context, self._engine.answering, self._given)
         fleet = follow_fleet(self._settings, context, self._take_up_fleet)
         self._state = FlagState(builder, fleet)
         self._engine.flags = FlagCommands(
@@ -417,19 +408,8 @@ class Argo(Caller):
         longest = self._engine.longest_timeout
         self._engine.use(pipeline, reason)
         context_of(self).tag_versions.ban(pipeline.held_tags)
-        self._attach_observers()
+        self._listening.follow(set(self._plugins.names), pipeline.flags)
         self._lifecycle.retire(pipeline, longest * _RETIRE_MARGIN)
-
-    def _attach_observers(self) -> None:
-        """Let the observers of the plugins in use listen, less those whose flag is off for good."""
-        flags = self._engine.pipeline.flags
-        in_use = set(self._plugins.names)
-        for name, observers in self._observers.items():
-            off = name not in in_use or (name in flags and flags[name].rule.idle)
-            for observer in observers:
-                self._events.remove(observer)
-                if not off:
-                    self._events.add(observer)
 
     async def _start(self, context: Context) -> None:
         # Before the flags are read: what is set while plugins start is taken up afterwards.
@@ -445,7 +425,7 @@ class Argo(Caller):
             observers = self._plugins.call(
                 name, "register_observers", config=one.config, context=context
             )
-            self._observers[name] = tuple(cast("Iterable[Observer]", observers or ()))
+            self._listening.offer(name, tuple(cast("Iterable[Observer]", observers or ())))
             await self._lifecycle.start(name, one, context)
         context.panels.offer(panels_of(self._engine, context))
         self._use(self._current(pipeline), "opened")

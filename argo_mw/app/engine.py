@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from argo_mw.app.call_cache import NO_CALLS, Calls, not_open
 from argo_mw.app.configured import configuration_of
+from argo_mw.app.many import ask_each
 from argo_mw.app.pipeline import Pipeline
 from argo_mw.app.scope import check_scope
 from argo_mw.app.standings import standings_of
@@ -37,9 +37,6 @@ from argo_mw.model.outcome import Outcome
 from argo_mw.model.snapshot import Overview
 from argo_mw.model.upstream import Upstream
 from argo_mw.registry import Plugins
-
-MAP_CONCURRENCY = 1_000
-"""Calls of one ``map`` under way at once."""
 
 _MAX_REFRESHES = 256
 _AUDITED: Mapping[str, object] = MappingProxyType({AUDIT: True})
@@ -222,23 +219,10 @@ class Engine:
         ask: Callable[[Parameters], Awaitable[Outcome]],
     ) -> dict[str, Outcome | Exception]:
         """Return the answer or the error for each subject, asked in parallel, 1,000 at once."""
-        if isinstance(subjects, str):
-            msg = f"the subjects of a map are the text {subjects!r}; give a list of them"
-            raise BadParameter(msg)
         name = self._subject_parameter(operation)
-        slots = asyncio.Semaphore(MAP_CONCURRENCY)
-
-        async def one(subject: str) -> Outcome | Exception:
-            async with slots:
-                try:
-                    return await ask({**parameters, name: subject})
-                except Exception as error:
-                    return error
-
-        unique = list(dict.fromkeys(subjects))
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(s), name=f"argo-mw:map:{operation}") for s in unique]
-        return {subject: task.result() for subject, task in zip(unique, tasks, strict=True)}
+        return await ask_each(
+            operation, subjects, lambda subject: ask({**parameters, name: subject})
+        )
 
     def check_asked(self, operation: str) -> None:
         """Check that *operation* may be asked here.

@@ -7,9 +7,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
-
-from attrs import evolve
 
 from argo_mw.base.ages import TOLERANCE, Ages
 from argo_mw.base.clock import Clock
@@ -20,6 +17,8 @@ from argo_mw.base.tasks import Tasks
 from argo_mw.chain.counters import Counters, CountersOf
 from argo_mw.chain.panels import Panels
 from argo_mw.chain.refresh import Refresh
+from argo_mw.chain.runtime import Runtime
+from argo_mw.chain.would_have import would_have
 from argo_mw.flags import Decision
 from argo_mw.flags.control import FlagControl
 from argo_mw.model.call import Call
@@ -28,9 +27,8 @@ from argo_mw.model.events import Events, LayerActed, Shadowed, Trouble
 from argo_mw.model.guard import Standing
 from argo_mw.model.layer import Layer
 from argo_mw.model.operation import AnyOperation, Parameters
-from argo_mw.model.outcome import Cost, Outcome
+from argo_mw.model.outcome import Outcome
 from argo_mw.model.snapshot import Overview
-from argo_mw.model.stream import Stream
 from argo_mw.model.upstream import Upstream
 from argo_mw.store.availability import Availability
 from argo_mw.store.codec import Codecs
@@ -49,61 +47,6 @@ _STORE = "shared store"
 _WAITS = 5
 _WAIT = 1.0
 """Seconds to wait for a store that is away, before what it refuses to one user is found out."""
-
-
-class Runtime(Protocol):
-    """The running application as a context needs it; a fake makes a context for unit tests."""
-
-    flags: FlagControl
-    overview: Callable[[CountersOf, str], Overview]
-
-    async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
-        """Ask *operation* with *parameters* on behalf of *parent*."""
-
-    async def nested_map(
-        self, parent: Call, operation: str, subjects: Iterable[str], parameters: Parameters
-    ) -> dict[str, Outcome | Exception]:
-        """Ask *operation* about each of *subjects*, with further *parameters*, for *parent*."""
-
-    async def charge_extra(self, call: Call) -> None:
-        """Charge one more request for *call*, which is bound to an upstream."""
-
-    def refresh(self, call: Call) -> Refresh | None:
-        """Ask *call* again in the background."""
-
-    async def ask_afresh(self, call: Call) -> Outcome:
-        """Ask the upstreams of *call* past all layers."""
-
-    def caller_context(self) -> contextvars.Context:
-        """Return a copy of the caller's context, in which no upstream asks."""
-
-    def upstreams(self, call: Call) -> Sequence[Upstream]:
-        """Return the upstreams that may answer *call* now."""
-
-    @property
-    def layers(self) -> Sequence[Layer]:
-        """The layers that act on any call or shadow it, outermost first."""
-
-    def standings(self) -> Mapping[tuple[str, str], Standing]:
-        """Return how the guards stand, by upstream and guard."""
-
-    def flag(self, name: str, call: Call) -> Decision:
-        """Evaluate flag *name* for *call*."""
-
-    def collect(self, hook: str, arguments: Mapping[str, object]) -> dict[str, object]:
-        """Call *hook* of every plugin with *arguments*."""
-
-    def operation(self, name: str) -> AnyOperation:
-        """Return the operation called *name*."""
-
-    def make_call(self, operation: str, tenant: str, parameters: Parameters) -> Call:
-        """Return the call that asks *operation* with *parameters* for *tenant*."""
-
-    def configuration_of(self, operations: Iterable[str]) -> str:
-        """Return a digest of what is configured about the answers to *operations*."""
-
-    def record_charge(self, charge: Charge) -> None:
-        """Record *charge*."""
 
 
 class Context:
@@ -372,11 +315,7 @@ class Context:
                 the call on.
             why: Why, in a few words.
         """
-        if kept is None:
-            event = Shadowed(layer, call, would_hit=False, why=why)
-        else:
-            far = _distance(call.operation, kept.value, outcome.value)
-            event = Shadowed(layer, call, True, far, _cost(outcome), why)
+        event = would_have(layer, call, outcome, kept, why)
         self.counters.tallies.shadowed(event)
         if Shadowed in self.events.wanted:
             self.events.emit(event)
@@ -462,29 +401,3 @@ class Context:
     def acted(self, layer: str, act: str) -> None:
         """Count that *layer* did *act*; :meth:`announce` does so too."""
         self.counters.tallies.acted(layer, act)
-
-
-def _cost(outcome: Outcome) -> Cost:
-    """Return what *outcome* has cost: at least a request, where one was sent for it."""
-    if outcome.attempts and not outcome.cost.requests:
-        return evolve(outcome.cost, requests=1.0)
-    return outcome.cost
-
-
-def _distance(operation: AnyOperation, kept: object, fresh: object) -> float | None:
-    """Return how far *kept* is from *fresh*; ``None`` where the operation cannot say."""
-    try:
-        if isinstance(kept, Stream) or isinstance(fresh, Stream):
-            return _distance_of_streams(kept, fresh)
-        return operation.distance(kept, fresh)
-    except Exception:
-        log.debug("two answers cannot be compared", operation=operation.name)
-        return None
-
-
-def _distance_of_streams(kept: object, fresh: object) -> float | None:
-    if not (isinstance(kept, Stream) and isinstance(fresh, Stream)):
-        return None
-    if not (kept.complete and fresh.complete):
-        return None
-    return 0.0 if list(kept.chunks) == list(fresh.chunks) else 1.0

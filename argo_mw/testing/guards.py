@@ -16,7 +16,8 @@ from attrs import frozen
 
 from argo_mw.base.errors import Refusal, SharedUnavailable
 from argo_mw.base.tasks import Tasks
-from argo_mw.chain.context import Context, Runtime
+from argo_mw.chain.context import Context
+from argo_mw.chain.runtime import Runtime
 from argo_mw.model.events import Events
 from argo_mw.model.guard import DryRunGuard, Guard, Request, StandingGuard
 from argo_mw.model.outcome import Outcome
