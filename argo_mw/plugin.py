@@ -96,6 +96,9 @@ from argo_mw.base.loop_stalls import (
     StallAwareLimit,
     stall_aware_timeout,
 )
+from argo_mw.base.memory_shares import (
+    MemoryShares,
+)
 from argo_mw.base.printable import printable
 from argo_mw.base.private_file import (
     locked_file,
@@ -180,6 +183,7 @@ from argo_mw.config import (
     SecretUrl,
     Settings,
     Shown,
+    Size,
     UpstreamSettings,
     redact,
     redact_url,
@@ -446,6 +450,7 @@ __all__ = [
     "Line",
     "Lineage",
     "Log",
+    "MemoryShares",
     "Middleware",
     "ModelCounts",
     "Next",
@@ -494,6 +499,7 @@ __all__ = [
     "Shared",
     "SharedUnavailable",
     "Shown",
+    "Size",
     "SpendingLimit",
     "Spread",
     "StallAwareLimit",

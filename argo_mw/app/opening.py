@@ -11,6 +11,7 @@ from urllib.parse import quote
 from argo_mw.app.engine import Engine
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import ConfigError
+from argo_mw.base.memory_shares import MemoryShares
 from argo_mw.chain.context import Context
 from argo_mw.chain.cost_sharing import SharedTotals
 from argo_mw.chain.counters import Counters
@@ -27,6 +28,10 @@ from argo_mw.store.tag_versions import TagVersions
 from argo_mw.store.urls import BUILT_IN, OpenShared, open_shared
 
 _SINGLE_PROCESS = "memory://"
+_MAX_TAGS = 100_000
+_TAGS_SHARE = 0.1
+TAG_BYTES = 1_000
+"""Bytes that a mirrored tag takes at most, with what a store in this process keeps of it."""
 
 
 def read_settings(
@@ -66,10 +71,15 @@ async def open_context(
     counters = engine.counters = Counters(
         shared, codecs, engine.clock, engine.tasks, every=settings.argo.counters_every
     )
+    memory = MemoryShares(settings.argo.memory)
     context = Context(
         clock=engine.clock,
         shared=shared,
-        tag_versions=TagVersions(shared, engine.clock),
+        tag_versions=TagVersions(
+            shared,
+            engine.clock,
+            max_tags=memory.items_within(_TAGS_SHARE, TAG_BYTES, _MAX_TAGS),
+        ),
         codecs=codecs,
         events=engine.events,
         tasks=engine.tasks,
@@ -78,6 +88,7 @@ async def open_context(
         single_process=single_process,
         epochs=Epochs(shared, engine.clock, url=url, state_dir=state_dir),
         counters=counters,
+        memory=memory,
     )
 
     def refused(why: Undecodable) -> None:

@@ -12,6 +12,7 @@ from argo_mw.base.ages import TOLERANCE, Ages
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
+from argo_mw.base.memory_shares import MemoryShares
 from argo_mw.base.secret import redact
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.counters import Counters, CountersOf
@@ -41,6 +42,7 @@ from argo_mw.store.tag_versions import TagVersions
 
 log = Log("argo_mw")
 
+_UNSHARED = MemoryShares()
 _MAX_WARNINGS = 1000
 _MAX_TROUBLES = 50
 _STORE = "shared store"
@@ -66,6 +68,7 @@ class Context:
         panels: What plugins show of themselves to people, here and in other instances.
         journal: What people and judges have changed.
         troubles: The newest problems that were reported here, with their times.
+        memory: What parts may keep in memory, for those whose state grows with what is asked.
         single_process: Whether no other process can share the store, so that values for other
             processes need not be written.
         serves: Whether this is a program that works, and not a command that looks at others: what
@@ -87,6 +90,7 @@ class Context:
         single_process: bool = False,
         epochs: Epochs | None = None,
         counters: Counters | None = None,
+        memory: MemoryShares = _UNSHARED,
     ) -> None:
         self.clock = clock
         self.ages = Ages(clock)
@@ -98,6 +102,7 @@ class Context:
         self.tasks = tasks
         self.state_dir = state_dir
         self.single_process = single_process
+        self.memory = memory
         self.serves = True
         self._runtime = runtime
         self._warnings: set[tuple[str, str]] = set()

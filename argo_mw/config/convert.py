@@ -15,6 +15,7 @@ from cattrs.gen import make_dict_structure_fn
 from argo_mw.base.durations import seconds
 from argo_mw.base.errors import BadParameter, ConfigError
 from argo_mw.base.secret import Secret, SecretUrl
+from argo_mw.base.sizes import size_in_bytes
 from argo_mw.base.suggest import suggest
 from argo_mw.config.written import WrittenText, as_written, read_out
 
@@ -31,6 +32,9 @@ OneOrMore = Annotated[tuple[Secret, ...], "one or more"]
 
 Duration = Annotated[float, "duration"]
 """The type of a field that takes seconds, or a text such as ``"1h30m"``."""
+
+Size = Annotated[int, "size"]
+"""The type of a field that takes bytes, or a text such as ``"512MB"``."""
 
 _MAX_SHOWN = 12
 """Characters of a wrong word that an error repeats: a longer text may be a misplaced secret."""
@@ -133,6 +137,20 @@ def _secrets(value: object, _: object) -> tuple[Secret, ...]:
     return (_secret(value, Secret),)
 
 
+def _size(value: object, _: object) -> int:
+    given = value.plain() if isinstance(value, WrittenText) else value
+    if isinstance(value, WrittenText) and value.from_environment:
+        with suppress(ValueError):
+            given = int(value.plain())
+    if not isinstance(given, (int, str)) or isinstance(given, bool):
+        raise _mismatch("a size", value)
+    try:
+        return size_in_bytes(given)
+    except BadParameter as error:
+        msg = f'expected bytes, or a text such as "512MB" or "1.5GiB", got {described(value)}'
+        raise _WrongType(msg) from error
+
+
 def _duration(value: object, _: object) -> float:
     given = value.plain() if isinstance(value, WrittenText) else value
     if isinstance(value, WrittenText) and value.from_environment:
@@ -198,6 +216,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(SecretUrl, _secret)
     converter.register_structure_hook_func(lambda cls: cls == OneOrMore, _secrets)
     converter.register_structure_hook_func(lambda cls: cls == Duration, _duration)
+    converter.register_structure_hook_func(lambda cls: cls == Size, _size)
     converter.register_structure_hook(Path, _path)
     converter.register_structure_hook_func(_is_literal, _literal)
     converter.register_structure_hook_func(

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 import attrs
 
 from argo_mw.base.secret import Secret
-from argo_mw.config.convert import Duration, OneOrMore
+from argo_mw.config.convert import Duration, OneOrMore, Size
 from argo_mw.config.settings import ArgoSettings, OperationSettings, UpstreamSettings
 
 Schema = dict[str, Any]
@@ -108,6 +108,8 @@ def _type(hint: object) -> Schema:  # noqa: C901 - one case for each kind of typ
     """Return the schema of a value of type *hint*, as the configuration writes it."""
     if hint == Duration:
         return {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}
+    if hint == Size:
+        return {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}
     if hint == OneOrMore:
         return {"anyOf": [{"type": "string"}, _list_of({"type": "string"})]}
     origin, arguments = get_origin(hint), get_args(hint)

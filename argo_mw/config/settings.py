@@ -8,7 +8,10 @@ from pathlib import Path
 from attrs import field, frozen, validators
 
 from argo_mw.base.secret import Secret, SecretUrl
-from argo_mw.config.convert import Duration, OneOrMore, Shown
+from argo_mw.config.convert import Duration, OneOrMore, Shown, Size
+
+_LEAST_MEMORY = 100 * 10**6
+"""Bytes below which what has small bounds of its own would be more than a rest."""
 
 
 @frozen
@@ -28,6 +31,9 @@ class ArgoSettings:
             the first key encrypts, all of them decrypt.
         max_decoded_bytes: The largest stored value, in bytes after decompression; a larger one is
             not written, and counts as missing if another program has written it.
+        memory: What the parts keep in memory together, such as ``"512MB"``: each has a share of it,
+            within its own bounds. It does not count the interpreter, the libraries and what calls
+            under way hold. By default only the parts' own bounds hold.
         strict: Whether a broken plugin stops the start, instead of being skipped.
         watch: Whether a running application applies a changed ``argo.toml``, within a
             second. It always applies flags set by command.
@@ -47,6 +53,9 @@ class ArgoSettings:
     signing_key: Secret | None = None
     encryption_key: OneOrMore = ()
     max_decoded_bytes: int = field(default=64 * 2**20, validator=validators.gt(0))
+    memory: Size | None = field(
+        default=None, validator=validators.optional(validators.ge(_LEAST_MEMORY))
+    )
     strict: bool = False
     watch: bool = True
     block: tuple[Shown, ...] = ()

@@ -33,6 +33,10 @@ from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 
 T = TypeVar("T")
 _DAY = 86_400.0
+_SHARE = 0.1
+"""The share of the application's memory for what is known about symbols."""
+SYMBOL_BYTES = 20_000
+"""Bytes that this is for one symbol at most."""
 _POLICY_CONFIG = """\
 [plugins.adaptive_ttl]
 policy = "$name"
@@ -115,7 +119,7 @@ def _stats(config: AdaptiveTtlConfig, context: Context) -> SymbolStats:
     detectors = _collected(context, "register_regime_detectors", {"efficiency": Efficiency})
     detector = _chosen(detectors, config.regime_detector, "regime_detector")
     return SymbolStats(
-        max_symbols=config.max_symbols,
+        max_symbols=context.memory.items_within(_SHARE, SYMBOL_BYTES, config.max_symbols),
         forget_after=config.forget_days * _DAY,
         detector=cast("Callable[[], Detector]", detector),
     )

@@ -20,6 +20,8 @@ from argo_mw_cache.stored_answer import AnswerCodec, StoredAnswer
 
 _MAX_ANSWERS = 1_000
 _MAX_BYTES = 16 << 20
+_SHARE = 0.05
+"""The share of the application's memory for them."""
 _MAX_REFUSALS = 3
 
 
@@ -61,6 +63,7 @@ class Deferred:
         max_bytes: int = _MAX_BYTES,
     ) -> None:
         self._context = context
+        max_bytes = context.memory.bytes_within(_SHARE, max_bytes)
         self._codec = AnswerCodec(context)
         self._max_answers = max_answers
         self._max_bytes = max_bytes

@@ -36,6 +36,13 @@ from argo_mw_cache.throttle import Throttle
 _PATIENCE = 0.9
 """The share of its time that a call waits for a newer answer at most. Timers ring late by 1.6 %."""
 
+_VALUES_SHARE = 0.35
+"""The share of the application's memory for the values of answers."""
+_ENTRIES_SHARE = 0.15
+"""The share for what is kept of answers beside their values."""
+ENTRY_BYTES = 2_000
+"""Bytes that this is for one answer at most, with its tags' names and a key of usual length."""
+
 _NOT_INVALIDATED = (Freshness.FRESH, Freshness.STALE)
 _NO_ANSWER = (UpstreamError, AllUpstreamsFailed, Refusal, DeadlineExceeded)
 
@@ -98,7 +105,11 @@ class Cache:
         self._being_renewed: dict[str, CacheEntry] = {}
         # One wait for the answer, and one for versions of its tags that are not mirrored.
         self.find_timeout = 2 * config.store_timeout
-        self.memory = MemoryLevel(max_entries=config.max_entries, max_bytes=config.max_bytes)
+        memory = context.memory
+        self.memory = MemoryLevel(
+            max_entries=memory.items_within(_ENTRIES_SHARE, ENTRY_BYTES, config.max_entries),
+            max_bytes=memory.bytes_within(_VALUES_SHARE, config.max_bytes),
+        )
         self._shared = (
             SharedLevel(
                 context,

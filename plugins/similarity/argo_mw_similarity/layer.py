@@ -50,6 +50,10 @@ _OWN_TAGS = frozenset({"layer:similarity"})
 
 _MAX_READINGS = 4096
 _MAX_AUDITS_UNDER_WAY = 64
+_SHARE = 0.2
+"""The share of the application's memory for known prompts and their answers."""
+PROMPT_BYTES = 12_000
+"""Bytes that a prompt takes, its answer and vector included: both of 2,000 letters, about."""
 _NO_EMBEDDER = (
     "no embedder is installed: only equal texts and slots are found; "
     "pip install 'argo-mw-similarity[onnx]'"
@@ -84,8 +88,11 @@ class Similarity:
         self._prompts = Prompts(moments, slots)
         self._installed = batcher
         self._batcher: EmbeddingBatcher | None = None
+        most = context.memory.items_within(_SHARE, PROMPT_BYTES, config.max_entries)
         self._store = AnswerStore(
-            context, max_per_scope=config.max_entries_per_scope, max_entries=config.max_entries
+            context,
+            max_per_scope=min(most, config.max_entries_per_scope),
+            max_entries=most,
         )
         self._finder = Finder(self._embed, self._is_dead, config.max_candidates)
         self._stats = Stats(context)
