@@ -7,6 +7,8 @@ from argo_mw_fleet.errors import FleetError, FleetUnavailable, RemoteError, Work
 from argo_mw_fleet.fleet import Fleet, open_fleet
 from argo_mw_fleet.placement import place
 from argo_mw_fleet.plugin import FleetPlugin
+from argo_mw_fleet.rounds import Round
+from argo_mw_fleet.schedule import Schedule
 
 __all__ = [
     "Answers",
@@ -17,6 +19,8 @@ __all__ = [
     "FleetPlugin",
     "FleetUnavailable",
     "RemoteError",
+    "Round",
+    "Schedule",
     "WorkerLost",
     "WorkerNow",
     "open_fleet",

@@ -24,6 +24,8 @@ from argo_mw_fleet.asking import Answers, Asking, Question
 from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.engine import Engine, WorkerNow
 from argo_mw_fleet.reach import reach
+from argo_mw_fleet.rounds import Round, rounds
+from argo_mw_fleet.schedule import Schedule
 
 MAX_LOCAL: Final = 256
 
@@ -114,6 +116,36 @@ class Fleet:
         finally:
             task.cancel()
             await _ended(task)
+
+    async def rounds(
+        self,
+        operation: str | AnyOperation,
+        subjects: Iterable[str],
+        schedule: Schedule,
+        /,
+        **parameters: object,
+    ) -> AsyncIterator[Round]:
+        """Ask *operation* about *subjects* whenever a round is due, one round after the other.
+
+        A round that is due while another is under way is left out: the next one says how many
+        were, and that rounds fall behind is reported once. ``async for one in fleet.rounds(…)``
+        goes on until the loop is left.
+
+        Args:
+            operation: What is asked.
+            subjects: What it is asked about.
+            schedule: When rounds are due.
+            parameters: The operation's other parameters.
+
+        Raises:
+            ConfigError: The schedule's calendar is not known.
+            FleetUnavailable: As for :meth:`map`, which each round is one of.
+        """
+        unique = _unique(subjects)
+        going = rounds(self, self._context, operation, unique, schedule, parameters)
+        async with contextlib.aclosing(going):
+            async for one in going:
+                yield one
 
     async def workers(self) -> Mapping[str, WorkerNow]:
         """Return the workers that are there now, by name.
