@@ -237,19 +237,19 @@ class Argo(Caller):
         return decorate
 
     async def invalidate(self, *tags: str) -> bool:
-        """Count kept answers with one of *tags* (``subject:NAME``, ``op:NAME``) as gone.
+        """Discard kept answers with one of *tags* (``subject:NAME``, ``op:NAME``).
 
-        Holds in this process when it returns.
+        The change is in effect in this process when it returns.
 
         Returns:
-            Whether it holds in others too, within the channel's delay. If not, the shared store is
-            away or refused it, and an event :class:`~argo_mw.plugin.Trouble` says why: others
-            hear of it when the store takes it.
+            Whether it takes effect in others too, within the channel's delay. If not, the shared
+            store cannot be reached or refused it, and an event :class:`~argo_mw.plugin.Trouble`
+            says why; others learn of it when the store accepts it.
         """
         return await context_of(self).invalidate(tags)
 
     async def expire(self, *tags: str) -> bool:
-        """Count kept answers with one of *tags* as stale: served only when nothing else is.
+        """Make kept answers with one of *tags* stale: they are served only if no newer can be had.
 
         Returns:
             As :meth:`invalidate`.
@@ -287,10 +287,10 @@ class Argo(Caller):
     async def reload(
         self, config: str | Path | Mapping[str, object] | Settings | None = None
     ) -> None:
-        """Take up a changed configuration, or changed flags when *config* is ``None``.
+        """Apply a changed configuration, or changed flags when *config* is ``None``.
 
-        Calls under way end as they began; whatever has not changed keeps its state. The old
-        configuration stays when the new one cannot be used.
+        Calls in progress end as they began; whatever has not changed keeps its state. If the new
+        configuration cannot be used, the old one remains.
 
         Raises:
             ConfigError: The new configuration cannot be used.
@@ -314,10 +314,10 @@ class Argo(Caller):
                     await self._lifecycle.run(name, "config_changed", hook)
 
     async def roll_back(self, flag: str, why: str, *, fleet: bool = False) -> None:
-        """Hold *flag* off until it is revived, and forget what its layer served.
+        """Switch *flag* off until it is revived, and discard the answers that its layer shaped.
 
-        For programs that watch a ramp and judge it by themselves: it holds for every process of
-        this machine, over whatever the configuration says, until `argo-mw flags revive`.
+        For programs that judge a ramp themselves. It applies to every process of this machine,
+        whatever the configuration says, until `argo-mw flags revive`.
 
         Args:
             flag: Its name.

@@ -161,7 +161,7 @@ class BlockingArgo(BlockingCaller):
     def wrap(
         self, **declared: Unpack[Wrapping]
     ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, R]]:
-        """Put an async function behind the chain, as *declared*, and wait for its answers.
+        """Put an async function behind the chain, as *declared*; the result waits for its answers.
 
         See :meth:`argo_mw.Argo.wrap`.
         """
@@ -224,9 +224,9 @@ class BlockingArgo(BlockingCaller):
         return self._argo.broken
 
     def run(self, code: Callable[[Argo], Coroutine[object, object, T]]) -> T:
-        """Await what *code* makes of the application, on its loop.
+        """Run *code* with the application on its loop, and return the result.
 
-        For what has no method of its own here: streams, clients of an SDK.
+        Use it for what has no method here, such as streams and clients of an SDK.
         """
         return self._run(code(self._argo))
 

@@ -62,14 +62,14 @@ class Caller:
     async def call(self, operation: Asked, /, *arguments: object, **parameters: object) -> object:
         """Return the answer to *operation* with *arguments* and *parameters*.
 
-        An operation is named, or given as it was declared: a type checker then knows its
+        Give the operation's name, or its declaration: with that, a type checker knows its
         parameters and the type of its answer.
 
         Raises:
             UnknownOperation: No installed plugin offers it.
             BadParameter: A parameter is missing, unknown, refused, or cannot be part of a key.
-            ScopeConflict: It was asked from inside of an upstream or a wrapped function that
-                answers a public operation, for what belongs to a tenant.
+            ScopeConflict: An upstream or a wrapped function that answers a public operation asked
+                for something that belongs to a tenant.
             DeadlineExceeded: The answer did not come in time.
             Refusal: Quotas, budgets or circuit breakers refused it.
             UpstreamError: The only upstream failed.
@@ -115,8 +115,8 @@ class Caller:
     ) -> dict[str, Outcome | Exception]:
         """Return the outcome or the error of *operation* for each of *subjects*.
 
-        They are asked in parallel, at most 1,000 at once; other *parameters* are the same for
-        all. An upstream that can answer several subjects in one request is asked that way.
+        They are asked in parallel, at most 1,000 at once; other *parameters* are the same for all.
+        If an upstream can answer several subjects in one request, they are batched.
 
         Raises:
             UnknownOperation: No installed plugin offers it.

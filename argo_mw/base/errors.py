@@ -137,8 +137,8 @@ class UpstreamError(ArgoError):
     Attributes:
         upstream: Its name.
         action: What to do about it.
-        retry_after: Seconds to wait before asking it again, or ``None`` when unknown; a number
-            that no time is, such as NaN, counts as unknown.
+        retry_after: Seconds to wait before asking it again, or ``None`` when unknown; a number that
+            is no time, such as NaN, counts as unknown.
         status: The HTTP status, when there was one.
         raised: What its code raised, where that was no error of this tree; else ``None``.
     """

@@ -104,8 +104,8 @@ class Outcome(Struct, frozen=True):
         value: The answer itself.
         upstream: The upstream that answered, or ``None`` before it is known.
         via: The layers that served or shaped the answer, innermost first.
-        as_of: Seconds since the epoch of the moment that the answer speaks for. Ages are
-            computed from it, never stored.
+        as_of: The time for which the answer is valid, in seconds since the epoch. Ages are computed
+            from it, never stored.
         expires_at: Seconds since the epoch until which the answer is fresh, or ``None`` when
             no layer has decided.
         tags: What the answer depends on, for :meth:`~argo_mw.Argo.invalidate`.
