@@ -234,7 +234,11 @@ class Batcher:
             else:  # dropped before this task began, it has connected again to send
                 await connection.disconnect(nowait=True)
             if self._outbox:
-                self._flush()
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """Send what has waited for a connection."""
+        self._flush()
 
     async def _exchange(self, connection: AbstractConnection, batch: Batch) -> None:
         await connection.send_packed_command(batch.packed(), check_health=False)
