@@ -1,5 +1,10 @@
 """Past one process: what it costs to spread work over many.
 
+The part ``cluster``: 200 callers on a Redis cluster and on a single server.
+
+- ``cluster_cpu_ratio``: CPU time of the client for each command, on the cluster against the server:
+  the larger of that of gets, and of what layers do, gets among writes, counts and leases.
+
 The part ``spread``: signals of symbols that nobody knows yet, over a sandbox, on four local workers.
 
 - ``cost_per_symbol_ratio``: what a symbol costs among a thousand, against among ten: the larger of
@@ -13,16 +18,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Awaitable, Callable, Mapping
 
-from tests.bench.fleet_stage import spread
+from tests.bench.fleet_stage import cluster, spread
 
 Part = Callable[[argparse.Namespace], Awaitable[Mapping[str, object]]]
 
-PARTS: Mapping[str, Part] = {"spread": spread.run}
+PARTS: Mapping[str, Part] = {"cluster": cluster.run, "spread": spread.run}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The bench's own arguments."""
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
+    cluster.add_arguments(parser)
     spread.add_arguments(parser)
 
 
