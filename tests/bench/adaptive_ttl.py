@@ -48,7 +48,7 @@ from tests.bench.adaptive_ttl_replay.compare import (
 from tests.bench.adaptive_ttl_replay.made import KINDS, judge, made
 from tests.bench.adaptive_ttl_replay.markets import markets_of, rows_of, table
 from tests.bench.adaptive_ttl_replay.plot import Point, draw
-from tests.bench.adaptive_ttl_replay.score import LARGE, Ratio, Sums, is_scored, ratio_of
+from tests.bench.adaptive_ttl_replay.score import LARGE, Ratio, Sums, is_scored, over, ratio_of
 from tests.bench.adaptive_ttl_replay.series import walk
 
 SHARE = 0.1
@@ -178,12 +178,12 @@ def _mean(values: Iterable[float]) -> float | None:
 
 
 def _mean_ratio(comparison: Comparison, names: Iterable[str]) -> float | None:
-    return _mean(comparison.policy[n].error / comparison.fixed[n].error for n in names)
+    return _mean(over(comparison.policy[n].error, comparison.fixed[n].error) for n in names)
 
 
 def _max_ratio(comparison: Comparison, names: Iterable[str]) -> float | None:
     return max(
-        (comparison.policy[n].error / comparison.fixed[n].error for n in names), default=None
+        (over(comparison.policy[n].error, comparison.fixed[n].error) for n in names), default=None
     )
 
 

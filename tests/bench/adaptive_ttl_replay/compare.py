@@ -21,7 +21,7 @@ SHORT = 5_000
 MORE = 3
 
 Policy = Mapping[str, object]
-Ttls = Mapping[str, float]
+Ttls = tuple[float, ...]
 
 
 @frozen
@@ -50,7 +50,7 @@ class _Task:
         eras: The numbers of the eras.
         seed: The phase.
         policy: The plugin's table, or ``None`` for a fixed time to live.
-        ttls: That time by symbol.
+        ttls: That time by segment, in order.
     """
 
     selection: Selection
@@ -132,12 +132,12 @@ class Comparer:
             if together:
                 reads = [[reads_of(segment, seed) for segment in segments] for seed in some]
                 ttl = fit(reads, float(mean.sum()))
-                ttls = {segment.series.symbol: ttl for segment in segments}
+                ttls = (ttl,) * len(segments)
             else:
-                ttls = {
-                    segment.series.symbol: fit([[reads_of(segment, s)] for s in some], fetches)
+                ttls = tuple(
+                    fit([[reads_of(segment, s)] for s in some], fetches)
                     for segment, fetches in zip(segments, mean.tolist(), strict=True)
-                }
+                )
             fitted += [_Task(selection, group, seed, None, ttls) for seed in runs[group]]
         fixed = self._run(fitted)
         print(f"{dict(policy)}, {selection}: {phases} phases done", file=sys.stderr, flush=True)

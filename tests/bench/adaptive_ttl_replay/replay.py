@@ -6,6 +6,7 @@ import asyncio
 import random
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from attrs import define, field
 
@@ -42,14 +43,35 @@ class Tally:
         return len(self.fetched_at)
 
 
-class Feed:
-    """The plugin that answers from the harness's bars, and counts what it answers."""
+@define
+class Reader:
+    """Who reads one segment.
 
-    def __init__(self, clock: ReplayClock, ttls: Mapping[str, float] | None = None) -> None:
+    Attributes:
+        series: The bars.
+        ttl: The fixed time to live in seconds, or ``None`` where the policy decides.
+        tally: What came of it.
+        served: What was read last.
+        known: The logarithm of the last price in it.
+    """
+
+    series: Series
+    ttl: float | None
+    tally: Tally = field(factory=Tally)
+    served: Bars | None = None
+    known: float = 0.0
+
+
+class Feed:
+    """The plugin that answers from the harness's bars, and counts what it answers.
+
+    Attributes:
+        read: Who reads a symbol now: a series with long gaps has several segments in an era.
+    """
+
+    def __init__(self, clock: ReplayClock) -> None:
         self._clock = clock
-        self._ttls = ttls
-        self.series: dict[str, Series] = {}
-        self.tallies: dict[str, Tally] = {}
+        self.read: dict[str, Reader] = {}
 
     @hookimpl
     def register_data_types(self) -> Sequence[str]:
@@ -69,11 +91,12 @@ class Feed:
     async def fetch(self, call: Call) -> Outcome:
         """The last bars of the call's symbol; with a fixed time to live, if there is one."""
         now = self._clock.time()
-        self.tallies[call.subject].fetched_at.append(now)
-        bars = self.series[call.subject].fetch(now)
-        if self._ttls is None:
+        reader = self.read[call.subject]
+        reader.tally.fetched_at.append(now)
+        bars = reader.series.fetch(now)
+        if reader.ttl is None:
             return Outcome(bars)
-        return Outcome(bars, expires_at=now + self._ttls[call.subject])
+        return Outcome(bars, expires_at=now + reader.ttl)
 
 
 def reads_of(segment: Segment, seed: int) -> list[float]:
@@ -88,15 +111,19 @@ async def replay(
     seed: int,
     *,
     policy: Mapping[str, object] | None,
-    ttls: Mapping[str, float] | None = None,
+    ttls: Sequence[float] | None = None,
 ) -> list[Tally]:
     """One run over *eras* with one application: a tally for each segment, in order.
 
     *policy* is the table ``[plugins.adaptive_ttl]``, or ``None`` for a fixed time to live, which
-    *ttls* gives by symbol.
+    *ttls* gives for each segment, in order.
     """
+    readers = [[Reader(segment.series, None) for segment in era.segments] for era in eras]
+    if ttls is not None:
+        for reader, ttl in zip(chain.from_iterable(readers), ttls, strict=True):
+            reader.ttl = ttl
     clock = ReplayClock(eras[0].segments[0].minutes[0] - 1.0)
-    feed = Feed(clock, ttls)
+    feed = Feed(clock)
     with tempfile.TemporaryDirectory(prefix="argo-mw-replay-") as state:
         config: dict[str, dict[str, object]] = {
             "argo": {"state_dir": state, "shared": "memory://", "strict": True},
@@ -108,34 +135,31 @@ async def replay(
             plugins["adaptive_ttl"] = AdaptiveTtlPlugin
         app = Argo.open(config, clock=clock, plugins=plugins, installed=False)
         async with app as argo:
-            return [tally for era in eras for tally in await _run_era(argo, clock, feed, era, seed)]
+            for era, those in zip(eras, readers, strict=True):
+                await _run_era(argo, clock, feed, era, those, seed)
+    return [reader.tally for those in readers for reader in those]
 
 
-async def _run_era(argo: Argo, clock: ReplayClock, feed: Feed, era: Era, seed: int) -> list[Tally]:
-    tallies = [Tally() for _ in era.segments]
-    feed.series = {s.series.symbol: s.series for s in era.segments}
-    feed.tallies = {s.series.symbol: t for s, t in zip(era.segments, tallies, strict=True)}
+async def _run_era(
+    argo: Argo, clock: ReplayClock, feed: Feed, era: Era, readers: Sequence[Reader], seed: int
+) -> None:
     schedule = sorted(
         (at, index) for index, s in enumerate(era.segments) for at in reads_of(s, seed)
     )
-    readers = [
-        (s.series, s.series.symbol, t.squares) for s, t in zip(era.segments, tallies, strict=True)
-    ]
-    served: list[Bars | None] = [None] * len(readers)
-    errors = [0.0] * len(readers)
     for at, index in schedule:
+        reader = readers[index]
+        series = reader.series
         if clock.move_to(at):
             await _settle()
-        series, symbol, squares = readers[index]
-        answer = await argo.call("closes", symbol=symbol)
-        if answer is not served[index]:
+        feed.read[series.symbol] = reader
+        answer = await argo.call("closes", symbol=series.symbol)
+        if answer is not reader.served:
             assert isinstance(answer, Bars)
             await _settle()
-            served[index] = answer
-            errors[index] = series.logs[series.last(answer.starts[-1] + MINUTE)]
-        error = series.logs[series.last(at)] - errors[index]
-        squares.append(error * error)
-    return tallies
+            reader.served = answer
+            reader.known = series.logs[series.last(answer.starts[-1] + MINUTE)]
+        error = series.logs[series.last(at)] - reader.known
+        reader.tally.squares.append(error * error)
 
 
 async def _settle() -> None:

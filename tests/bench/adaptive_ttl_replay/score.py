@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from attrs import define, frozen
 from numpy.typing import NDArray
@@ -62,7 +64,8 @@ class Ratio:
 
     Attributes:
         value: The ratio.
-        low: Where its 95 % interval begins, or ``None`` for a series of one day.
+        low: Where its 95 % interval begins, or ``None`` for a series of one day, or one in which
+            the fixed time to live was never wrong.
         high: Where it ends.
     """
 
@@ -71,13 +74,20 @@ class Ratio:
     high: float | None
 
 
+def over(policy: float, fixed: float) -> float:
+    """Return one error over another; a price that never moved leaves both without any, as equals."""
+    if fixed > 0.0:
+        return policy / fixed
+    return math.inf if policy > 0.0 else 1.0
+
+
 def ratio_of(policy: Sums, fixed: Sums, seed: int = 1, *, comparisons: int = 1) -> Ratio:
     """Errors compared; the interval is a bootstrap over days, the same days for both.
 
     It is one of so many *comparisons*: with that, 95 % is the chance that all of them hold.
     """
     chance = np.random.default_rng(seed)
-    value = policy.error / fixed.error
+    value = over(policy.error, fixed.error)
     days = len(policy.squares)
     if days < 2:
         return Ratio(value, None, None)
@@ -85,6 +95,8 @@ def ratio_of(policy: Sums, fixed: Sums, seed: int = 1, *, comparisons: int = 1) 
     mine = policy.squares[drawn].sum(1) / policy.reads[drawn].sum(1)
     theirs = fixed.squares[drawn].sum(1) / fixed.reads[drawn].sum(1)
     some = theirs > 0.0
+    if not some.any():
+        return Ratio(value, None, None)
     tail = UNCERTAINTY / comparisons / 2.0
     low, high = np.quantile(np.sqrt(mine[some] / theirs[some]), [tail, 1.0 - tail])
     return Ratio(value, round(float(low), 4), round(float(high), 4))

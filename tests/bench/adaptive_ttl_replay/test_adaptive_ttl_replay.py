@@ -119,19 +119,42 @@ async def test_a_fixed_time_to_live_makes_the_fetches_it_was_fitted_to() -> None
     place = era(aapl)
     runs = [[reads_of(place.segments[0], seed)] for seed in range(5)]
     ttl = fit(runs, 117.0)
-    made = [
-        (await replay([place], seed, policy=None, ttls={"AAPL": ttl}))[0].fetches
-        for seed in range(5)
-    ]
+    made = [(await replay([place], seed, policy=None, ttls=(ttl,)))[0].fetches for seed in range(5)]
 
     assert [count(reads[0], ttl) for reads in runs] == made
     assert pytest.approx(sum(made) / 5, rel=0.01) == 117.0
 
 
+async def test_each_stretch_of_a_series_has_its_own_time_to_live_and_fetches() -> None:
+    """A thin series is cut where nothing was traded for days, and another one goes on meanwhile."""
+    aapl, msft = two_stocks()
+    (whole,) = era(aapl).segments
+    stretches = [
+        evolve(whole, minutes=whole.minutes[part], days=whole.days[part])
+        for part in (slice(300), slice(600, None))
+    ]
+    place = Era((*stretches, *era(msft).segments))
+    ttls = (120.0, 600.0, 300.0)
+    tallies = await replay([place], 1, policy=None, ttls=ttls)
+
+    assert [
+        count(reads_of(segment, 1), ttl) for segment, ttl in zip(place.segments, ttls, strict=True)
+    ] == [tally.fetches for tally in tallies]
+
+
+def test_what_was_never_wrong_is_compared_with_its_equal() -> None:
+    never, once = Sums.of(5), Sums.of(5)
+    for sums, squares in ((never, 0.0), (once, 4.0)):
+        sums.add(np.arange(5), np.full(5, squares), 5, 1.0)
+
+    assert (1.0, None) == (ratio_of(never, never).value, ratio_of(never, never).low)
+    assert float("inf") == ratio_of(once, never).value
+
+
 async def test_a_read_that_fetches_is_not_off() -> None:
     """With an answer that never lives, every read sees the truth."""
     aapl, _ = two_stocks()
-    (tally,) = await replay([era(aapl)], 1, policy=None, ttls={"AAPL": 0.001})
+    (tally,) = await replay([era(aapl)], 1, policy=None, ttls=(0.001,))
 
     assert max(tally.squares) == 0.0
 
