@@ -151,14 +151,14 @@ class ErrorBudget:
     ) -> tuple[float, float | None]:
         """Return when a fetch is worthwhile if peers stay quiet, and when without peers."""
         if symbol.gapped and situation.revealed:
-            return self._end(symbol, day, over + self._first_wait(symbol, day, over)), None
+            return self._end(symbol, day, over, self._first_wait(symbol, day, over)), None
         rate = self._rate(symbol)
         pending = 1.0 / rate if rate > 0.0 else 0.0
         share = self._types.get(situation.data_type, 1.0)
         account = self._account(symbol)
         if rate > 0.0 and account.trial.fixed_decides:
             spacing = pending * account.correction(rate, pending) * share
-            return self._end(symbol, day, over + max(1, round(spacing))), None
+            return self._end(symbol, day, over, max(1, round(spacing))), None
         scale = self._scale(symbol, rate, pending) * share
         minutes = self._minutes(
             symbol, day, over, scale, symbol.urgency if situation.revealed else 1.0
@@ -166,11 +166,11 @@ class ErrorBudget:
         if rate > 0.0:
             minutes = min(minutes, ceil(_STRETCH * pending * share))
         shared = symbol.shared_variance
-        end = self._end(symbol, day, over + minutes)
+        end = self._end(symbol, day, over, minutes)
         if shared * symbol.peer_coverage <= _MIN_SHARE:
             return end, None
         longest = min(self._limit, ceil(minutes / (1.0 - shared)))
-        return self._end(symbol, day, over + longest), end + self._delay
+        return self._end(symbol, day, over, longest), end + self._delay
 
     def _first_wait(self, symbol: Symbol, day: Day, over: int) -> int:
         """Return in how many minutes to look for the first trade of *day* again.
@@ -206,19 +206,22 @@ class ErrorBudget:
             minute += left
         return min(passed + 1, limit)
 
-    def _end(self, symbol: Symbol, day: Day, over: int) -> float:
-        """Return the epoch second at which *over* minutes of *day*, and their bar, are over.
+    def _end(self, symbol: Symbol, day: Day, over: int, minutes: int) -> float:
+        """Return the epoch second at which *minutes* from *over* on, and their bar, are over.
 
-        After a night the price counts as changed: with the first bar, or before it when the
-        upstream has bars from outside the session.
+        What lives beyond the close lives as long again by the clock: reads right after the close
+        cost no fetch, and those of a night do not have its error all night. After a night the
+        price counts as changed: with the first bar, or before it when the upstream has bars from
+        outside the session.
         """
+        over += minutes
         over += -over % symbol.bar
         while over > day.minutes:
             following = symbol.calendar.after(day)
             if following is None:
                 return day.end + DAY
             if following.start != day.end:
-                return self._opening(symbol, following)
+                return min(day.end + minutes * MINUTE, self._opening(symbol, following))
             day, over = following, max(1, over - day.minutes)
         return day.when(over)
 

@@ -136,16 +136,41 @@ def test_a_closed_market_is_not_fetched() -> None:
     assert pytest.approx(evening + ttl) == following.start + MINUTE + 1.0
 
 
-def test_answers_of_the_last_minutes_end_with_the_next_sessions_first_bar() -> None:
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (5, 6)])
+def test_answers_of_the_last_minutes_live_as_long_again_after_the_close(
+    before: int, after: int
+) -> None:
+    """A read right after the close costs no fetch; all those of a night share one."""
     market = Market(ErrorBudgetConfig(fetches=0.1), lambda _: 6.0)
     market.trade(2)
     symbol = market.stats.symbols["AAPL"]
+    last = symbol.day.end - MINUTE * before + 30.0
+    symbol.over = symbol.day.minutes - before
+
+    assert last + market.decide(symbol, last) == symbol.day.end + MINUTE * after + 1.0
+
+
+def test_a_market_that_never_closes_ends_no_life_at_midnight() -> None:
+    market = Market(ErrorBudgetConfig(error_bp=300.0), lambda _: 1.0)
+    market.calendar = Calendars().of("BTC-USD", NOON)
+    market.trade(2, name="BTC-USD")
+    symbol = market.stats.symbols["BTC-USD"]
     last = symbol.day.end - 30.0
     symbol.over = symbol.day.minutes - 1
+
+    assert last + market.decide(symbol, last) > symbol.day.end + 1.0
+
+
+def test_no_life_goes_on_beyond_the_next_sessions_first_bar() -> None:
+    market = Market(ErrorBudgetConfig(error_bp=300.0, max_ttl=20 * 3600.0), lambda _: 1.0)
+    market.trade(2)
+    symbol = market.stats.symbols["AAPL"]
     following = market.calendar.after(symbol.day)
     assert following is not None
+    symbol.over = 1
 
-    assert pytest.approx(last + market.decide(symbol, last)) == following.start + MINUTE + 1.0
+    until = symbol.day.start + MINUTE + market.decide(symbol, symbol.day.start + MINUTE)
+    assert until <= following.start + MINUTE + 1.0
 
 
 def test_every_bar_is_fetched_until_the_first_trade_is_seen() -> None:
