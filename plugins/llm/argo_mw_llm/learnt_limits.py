@@ -24,12 +24,13 @@ Headers = tuple[tuple[str, str], ...]
 """Headers of an answer that tell limits."""
 
 _PREFIXES = (b"anthropic-ratelimit-", b"x-ratelimit-")
-_ANTHROPIC = re.compile(r"anthropic-ratelimit-([a-z-]+)-(limit|remaining|reset)")
+_ANTHROPIC = re.compile(
+    r"anthropic-ratelimit-(requests|input-tokens|output-tokens|tokens)-(limit|remaining|reset)"
+)
 _OTHERS = re.compile(r"x-ratelimit-(limit|remaining|reset)(?:-(requests|tokens))?")
 _DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)(ms|h|m|s)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _REQUESTS, _PROMPT, _OUTPUT, _TOKENS = "requests", "input-tokens", "output-tokens", "tokens"
-_KINDS = (_REQUESTS, _PROMPT, _OUTPUT, _TOKENS)
 _MAX_MODELS = 1_000
 _MAX_WAIT = 86_400.0
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12
@@ -181,8 +182,7 @@ def _limits_in(headers: Mapping[str, str], now: float, time: float) -> Iterator[
 def _parts(headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, bool, str]]:
     for name, value in headers:
         if found := _ANTHROPIC.fullmatch(name):
-            if found[1] in _KINDS:
-                yield found[1], found[2], True, value
+            yield found[1], found[2], True, value
         elif found := _OTHERS.fullmatch(name):
             yield found[2] or _REQUESTS, found[1], found[2] is not None, value
 
