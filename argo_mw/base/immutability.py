@@ -103,7 +103,7 @@ class Survey:
             kind = type(part)
             if kind in ATOMS:  # written out here, because most parts are atoms
                 self.size += len(part) + OVERHEAD if kind is str or kind is bytes else _SMALL
-            elif part == () and kind is tuple:
+            elif kind is tuple and not part:
                 self.size += OVERHEAD
             else:
                 immutable &= self.is_immutable(part)
