@@ -64,11 +64,18 @@ class Flight:
         return self._outcome is not None or self._copies is not None
 
     def land(self, outcome: Outcome) -> None:
-        """Give *outcome* to every waiting caller; a stream ends if all of them leave first."""
+        """Give *outcome* to every waiting caller; a stream ends if all of them leave first.
+
+        Callers get the error of a value that raises when it is looked at.
+        """
         if isinstance(outcome.value, Stream):
             self._untaken = outcome.value
         if self.joined > 1:
-            self._copies = OutcomeCopies(outcome)
+            try:
+                self._copies = OutcomeCopies(outcome)
+            except Exception as error:  # a value's own code may raise anything
+                self.fail(error)
+                return
         else:
             self._outcome = outcome
         self._wake()

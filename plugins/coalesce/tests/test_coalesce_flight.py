@@ -43,3 +43,22 @@ async def test_a_stream_that_a_caller_gets_does_not_end_with_one_that_leaves_as_
     assert not got.aborted
     assert 0 == await anext(got.read())
     got.abort("the test is over")
+
+
+class Odd:
+    """A value that cannot be looked at."""
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "__dict__":
+            raise RuntimeError(name)
+        return super().__getattribute__(name)
+
+
+async def test_callers_of_a_value_that_cannot_be_looked_at_get_its_error() -> None:
+    """Else they would wait for ever: what lands a flight has nobody who waits for it."""
+    flight = Flight(lambda _: None)
+    waiting = [asyncio.create_task(flight.wait()) for _ in range(2)]
+    await asyncio.sleep(0)
+    flight.land(Outcome(Odd()))
+    await asyncio.wait(waiting)
+    assert [RuntimeError] * 2 == [type(one.exception()) for one in waiting]
