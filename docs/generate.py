@@ -262,11 +262,12 @@ def events() -> str:
 
 
 def error_types() -> list[type[ArgoError]]:
-    """The public errors of the core and the plugins, each after its base."""
+    """The public errors of the core and then of each plugin by its name, each after its base."""
 
     def below(cls: type[ArgoError]) -> Iterator[type[ArgoError]]:
         yield cls
-        for child in cls.__subclasses__():
+        # Else in the order in which they were imported, which differs between processes.
+        for child in sorted(cls.__subclasses__(), key=lambda one: one.__module__.partition(".")[0]):
             if child.__bases__[0] is cls:
                 yield from below(child)
 

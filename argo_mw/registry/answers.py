@@ -150,6 +150,7 @@ _AWAITABLE: Wanted = ("an awaitable: write `async def`", inspect.isawaitable)
 _ONE: Mapping[str, Wanted] = {
     "register_config": ("an attrs class", _is_config),
     "register_shared_drivers": ("a mapping of URL schemes to functions", _is_mapping),
+    "register_spreads": ("a mapping of schemes to functions", _is_mapping),
     "register_templates": (
         "a mapping of kinds to argo_mw.plugin.PluginTemplate",
         _is_of_templates,
