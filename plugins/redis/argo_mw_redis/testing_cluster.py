@@ -213,6 +213,9 @@ class RealCluster:
         for node in (target, source, *self.masters):
             with contextlib.suppress(RuntimeError):  # one that has just become a replica
                 node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", target.name)
+        # A slot that comes back before all know that it went gets an epoch that another node has
+        # too. Redis takes it from one of them then, and deletes what is in it.
+        until(self._all_know_the_epochs, "the nodes do not know each other's epochs")
 
     # -- how it is -----------------------------------------------------------------------
 
@@ -228,6 +231,15 @@ class RealCluster:
     def _roles(self, node: RealNode) -> set[tuple[str, str]]:
         """Return each node that *node* knows, with the master that it follows, if any."""
         return {(line[0], line[3]) for line in self._told(node)}
+
+    def _all_know_the_epochs(self) -> bool:
+        """Return whether each master with slots has an epoch of its own, which all know."""
+        known = [
+            {line[0]: line[6] for line in self._told(node) if line[8:] and "master" in line[2]}
+            for node in self.running
+        ]
+        epochs = known[0].values()
+        return all(one == known[0] for one in known) and len(set(epochs)) == len(epochs)
 
     def _meet(self, node: RealNode) -> None:
         where = ("127.0.0.1", str(node.server.port), str(node.bus))
