@@ -38,8 +38,13 @@ EXTRAS = {
     "llm": (58, 300),
     "http": (25, 45),
     "gateway": (60, 300),
+    "dashboard": (24, 45),
+    "metrics": (20, 45),
+    "rollout": (20, 110),
+    "fleet": (44, 85),
     "redis": (21, 45),
     "postgres": (20, 55),
+    "demo": (74, 560),
     "all": (92, 560),
 }
 """Distributions that an extra installs, and their megabytes."""

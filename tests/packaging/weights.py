@@ -21,7 +21,10 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "weight.md"
 PLUGINS = sorted(file.parent.name for file in ROOT.glob("plugins/*/pyproject.toml"))
-EXTRAS = ("layers", "market", "signals", "llm", "http", "gateway", "redis", "postgres", "all")
+EXTRAS = (
+    *("layers", "market", "signals", "llm", "http", "gateway", "dashboard", "metrics", "rollout"),
+    *("fleet", "redis", "postgres", "demo", "all"),
+)
 OURS: dict[str, dict[str, Any]] = {
     project["name"]: project
     for file in (ROOT / "pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml"))
