@@ -185,11 +185,10 @@ def _known(summary: Mapping[str, float | Sequence[float | None] | None], name: s
 
 
 def _staleness(ratio: float, bounds: object) -> str:
-    if ratio <= 1:
-        return "prices no staler"
-    low = bounds[0] if isinstance(bounds, list) and bounds else None
-    noise = isinstance(low, float) and low <= 1
-    return f"prices {ratio:.2f} × as stale{', which is inside the noise' if noise else ''}"
+    low, high = bounds if isinstance(bounds, list) and len(bounds) == 2 else (ratio, ratio)
+    if low <= 1 <= high and low < high:
+        return "prices as stale within the noise"
+    return "prices no staler" if ratio <= 1 else f"prices {ratio:.2f} × as stale"
 
 
 _STEP, _TOP, _LEFT, _PANEL = 20, 28, 115, 205

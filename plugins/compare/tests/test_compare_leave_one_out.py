@@ -117,11 +117,19 @@ class TestHeadline:
 
     @pytest.mark.parametrize(
         ("bounds", "ending"),
-        [([0.8, 1.4], "prices 1.10 × as stale, which is inside the noise."), (None, "as stale.")],
+        [
+            ([0.8, 1.4], "prices as stale within the noise."),
+            ([1.05, 1.15], "prices 1.10 × as stale."),
+            (None, "prices 1.10 × as stale."),
+        ],
     )
     def test_it_says_it_when_prices_are_staler(self, bounds, ending):
         staler = {**SUMMARY, "error_bp_ratio": 1.1, "error_bp_ratio_interval": bounds}
         assert headline(staler).endswith(ending)
+
+    def test_prices_that_are_fresher_inside_the_noise_are_not_called_so(self):
+        noisy = {**SUMMARY, "error_bp_ratio_interval": [0.3, 1.7]}
+        assert headline(noisy).endswith("prices as stale within the noise.")
 
     def test_nothing_measured_is_no_headline(self):
         assert "" == headline({"calls_ratio": None})

@@ -196,7 +196,7 @@ class AgenticScripts:
         promises = (
             at_most(
                 "calls",
-                "calls to the model",
+                "calls to the scripts' own model, by the policy `judged`",
                 plan="−40 to −60 % Claude calls",
                 bar=0.45,
                 before=before.calls.total(),
