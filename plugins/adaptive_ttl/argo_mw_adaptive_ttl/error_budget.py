@@ -228,6 +228,8 @@ class ErrorBudget:
     def _until_open(self, symbol: Symbol, day: Day, now: float) -> float:
         if now < day.end:
             end: float = day.when(day.over(now) + 1)
+        elif now < day.end + self._delay:
+            end = day.end  # its last bar may not be there yet, and would be missed all night
         else:
             following = symbol.calendar.after(day)
             end = day.end + DAY if following is None else self._opening(symbol, following)

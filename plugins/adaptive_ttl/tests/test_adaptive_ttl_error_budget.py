@@ -136,6 +136,17 @@ def test_a_closed_market_is_not_fetched() -> None:
     assert pytest.approx(evening + ttl) == following.start + MINUTE + 1.0
 
 
+def test_an_answer_of_the_first_moment_after_the_close_does_not_last_all_night() -> None:
+    """The day's last bar arrives a second later, and would be missed until the next session."""
+    market = Market(ErrorBudgetConfig(fetches=0.1), lambda _: 6.0)
+    market.trade(2)
+    symbol = market.stats.symbols["AAPL"]
+    close = symbol.day.end
+
+    assert 5.0 == market.decide(symbol, close + 0.5, revealed=False)  # the shortest life
+    assert market.decide(symbol, close + 1.0, revealed=False) > 3600.0
+
+
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (5, 6)])
 def test_answers_of_the_last_minutes_live_as_long_again_after_the_close(
     before: int, after: int
