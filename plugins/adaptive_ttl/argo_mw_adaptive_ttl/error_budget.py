@@ -221,7 +221,8 @@ class ErrorBudget:
             if following is None:
                 return day.end + DAY
             if following.start != day.end:
-                return min(day.end + minutes * MINUTE, self._opening(symbol, following))
+                longest = min(minutes * MINUTE, self._config.max_ttl_closed)
+                return min(day.end + longest, self._opening(symbol, following))
             day, over = following, max(1, over - day.minutes)
         return day.when(over)
 

@@ -161,6 +161,16 @@ def test_answers_of_the_last_minutes_live_as_long_again_after_the_close(
     assert last + market.decide(symbol, last) == symbol.day.end + MINUTE * after + 1.0
 
 
+def test_no_life_goes_on_after_the_close_for_longer_than_a_closed_market_allows() -> None:
+    market = Market(ErrorBudgetConfig(fetches=0.1, max_ttl_closed=90.0), lambda _: 6.0)
+    market.trade(2)
+    symbol = market.stats.symbols["AAPL"]
+    last = symbol.day.end - MINUTE * 5 + 30.0
+    symbol.over = symbol.day.minutes - 5
+
+    assert last + market.decide(symbol, last) == symbol.day.end + 90.0 + 1.0
+
+
 def test_a_market_that_never_closes_ends_no_life_at_midnight() -> None:
     market = Market(ErrorBudgetConfig(error_bp=300.0), lambda _: 1.0)
     market.calendar = Calendars().of("BTC-USD", NOON)
