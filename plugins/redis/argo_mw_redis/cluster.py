@@ -70,9 +70,9 @@ class _ChannelServer:
 class ClusterShared(RedisShared):
     """Implements :class:`argo_mw.store.Shared`; made by :func:`open_cluster`.
 
-    Of several keys, those whose node is away fail the whole operation, and the others are carried
-    out. A value that a lease guards is stored in one step with a look at the lease where both keys
-    have the same text in braces; else the lease is looked at first.
+    An operation on several keys fails if the node of one of them is away; the nodes that are there
+    carry out their part of it. A value that a lease guards is stored in one step with a look at the
+    lease where both keys have the same text in braces; else the lease is looked at first.
     """
 
     _batcher: Router

@@ -117,6 +117,16 @@ class RealCluster:
         names = {line[0] for line in self.table() if line[3] == master.name}
         return [node for node in self.running if node.name in names]
 
+    def catch_up(self, master: RealNode) -> None:
+        """Return once the replicas of *master* have all that it has written until now."""
+        written = _offset(master, "master_repl_offset")
+        until(
+            lambda: all(
+                _offset(one, "slave_repl_offset") >= written for one in self.replicas_of(master)
+            ),
+            f"the replicas of {master.name} do not have its last writes",
+        )
+
     def table(self) -> list[list[str]]:
         """Return what one node says of all, as ``CLUSTER NODES`` does."""
         text = self.running[0].ask("CLUSTER", "NODES")
@@ -255,6 +265,12 @@ class RealCluster:
 
     def _told(self, node: RealNode) -> list[list[str]]:
         return [line.split() for line in node.ask("CLUSTER", "NODES").splitlines() if line]
+
+
+def _offset(node: RealNode, name: str) -> int:
+    """Return the offset *name* of *node* in its stream of replication, in bytes."""
+    lines = (line.partition(":") for line in node.ask("INFO", "replication").splitlines())
+    return next(int(value) for key, _, value in lines if key == name)
 
 
 def _has(ranges: Sequence[str], slot: int) -> bool:

@@ -210,7 +210,7 @@ async def test_a_failover_that_has_lost_nothing_refuses_nothing(nodes, shared, t
     epochs = Epochs(shared, SystemClock(), url=nodes.url, state_dir=tmp_path)
     for _ in range(3):
         assert (await epochs.add(key, began=1.0, limit=5)).added
-    await asyncio.sleep(0.1)  # until it is replicated
+    await in_thread(nodes.catch_up, victim)
     victim.kill()
     await until_read(shared, key)
     assert 4 == (await epochs.add(key, began=1.0, limit=5)).value
@@ -227,7 +227,7 @@ async def test_an_invalidation_that_a_failover_has_lost_is_made_again(nodes, sha
     await theirs.start()
     old = await mine.load([tag])
     assert Freshness.FRESH == await theirs.check(theirs.adopt(old.versions))
-    await asyncio.sleep(0.1)  # until it is replicated
+    await in_thread(nodes.catch_up, victim)
     victim.lose_replicas()
     assert await mine.invalidate([tag])
     await eventually(lambda: theirs.peek(theirs.adopt(old.versions)) is not Freshness.FRESH)
