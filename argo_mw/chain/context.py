@@ -68,7 +68,7 @@ class Context:
         panels: What plugins show of themselves to people, here and in other instances.
         journal: What people and judges have changed.
         troubles: The newest problems that were reported here, with their times.
-        memory: What parts may keep in memory, for those whose state grows with what is asked.
+        memory: How much a part may keep in memory whose state grows with the calls.
         single_process: Whether no other process can share the store, so that values for other
             processes need not be written.
         serves: Whether this is a program that works, and not a command that looks at others: what

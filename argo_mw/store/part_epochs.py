@@ -141,21 +141,7 @@ class PartEpochs:
         limit: int | None = None,
         ttl: float | None = None,
     ) -> Count | None:
-        """Add *amount* to the counter of a period, unless it would pass *limit*.
-
-        Args:
-            key: The counter.
-            amount: What to add.
-            began: When the period began, in seconds since the epoch; 0.0 for one without an end.
-            limit: The most that the counter may hold.
-            ttl: The counter's time to live, in seconds.
-
-        Returns:
-            ``None`` when the store has lost what it counted after *began*, and nothing was added.
-
-        Raises:
-            SharedUnavailable: The store cannot be reached.
-        """
+        """See :meth:`argo_mw.store.Epochs.add`."""
         epoch = await self.current()
         for _ in range(_ATTEMPTS):
             if not epoch.knows(began):
