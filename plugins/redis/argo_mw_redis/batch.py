@@ -55,7 +55,7 @@ class Command:
         return str(self.arguments[0])
 
 
-Get = tuple[str, asyncio.Future[bytes | None]]
+Get = tuple[str | bytes, asyncio.Future[bytes | None]]
 """A key and the future of its value.
 
 A tuple, since there is one for every get: an object costs four times as much.

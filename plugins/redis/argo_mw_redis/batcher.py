@@ -149,7 +149,7 @@ class Batcher:
             self._schedule()
         return done
 
-    def get(self, key: str) -> asyncio.Future[bytes | None]:
+    def get(self, key: str | bytes) -> asyncio.Future[bytes | None]:
         """Get one value with this turn's batch; raises as :meth:`send` does."""
         # Repeats send() instead of sharing code with it: this is the path that must cost least.
         waiting = self._outbox.gets

@@ -17,6 +17,8 @@ from argo_mw.store import EPOCH_KEY, epoch_key
 
 SLOTS: Final = 16_384
 """The number of slots of a cluster."""
+LAST_SLOT: Final = SLOTS - 1
+"""The last one. SLOTS is a power of two: as a mask, this is the remainder of a division by it."""
 
 
 @frozen
@@ -134,5 +136,4 @@ def tag_of(name: str) -> str:
 
 def slot_of(name: str) -> int:
     """Return the slot of a cluster in which *name* lives."""
-    # The remainder of a division by the number of slots, which is a power of two.
-    return crc_hqx((tag_of(name) if "{" in name else name).encode(), 0) & SLOTS - 1
+    return crc_hqx((tag_of(name) if "{" in name else name).encode(), 0) & LAST_SLOT

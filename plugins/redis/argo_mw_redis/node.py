@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio.connection import AbstractConnection
@@ -132,15 +132,28 @@ class Node(Batcher):
 
 
 def _command(get: Get) -> Command:
-    key, done = get
+    name, done = get
+    key = name.decode() if isinstance(name, bytes) else name
     return Command(("GET", key), expect_value, done)
 
 
+class _Heads(dict[int, bytes]):
+    """What precedes a name of so many bytes in a ``GET``; it ends the line before it as well."""
+
+    def __missing__(self, length: int) -> bytes:
+        head = self[length] = b"\r\n*2\r\n$3\r\nGET\r\n$%d\r\n" % length
+        return head
+
+
+_heads = _Heads()
+
+
 def _packed(batch: Batch) -> list[bytes]:
-    packed = [
-        b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(key), key)
-        for key in [key.encode() for key, _ in batch.gets]
-    ]
+    gets = cast("list[tuple[bytes, object]]", batch.gets)  # the router encodes them
+    packed = [_heads[len(name)] + name for name, _ in gets]
+    if packed:
+        packed[0] = packed[0][2:]
+        packed.append(b"\r\n")
     for command in batch.commands:
         if command.asking:
             packed.append(_ASKING)
