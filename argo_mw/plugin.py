@@ -78,6 +78,10 @@ from argo_mw.base.fingerprint import (
 from argo_mw.base.histogram import (
     Histogram,
 )
+from argo_mw.base.host_names import (
+    HostNames,
+    is_loopback,
+)
 from argo_mw.base.html_table import (
     html_grid,
     html_table,
@@ -114,6 +118,13 @@ from argo_mw.base.suggest import (
 from argo_mw.base.tasks import (
     Tasks,
 )
+from argo_mw.base.timestamps import (
+    MICROSECONDS,
+    from_utc,
+    iso_time,
+    micros,
+    timestamp_of,
+)
 from argo_mw.base.turns import (
     Turns,
 )
@@ -121,9 +132,7 @@ from argo_mw.base.web_guard import (
     WebGuard,
     WebRefusal,
     bearer_token,
-    host_name,
     is_cross_site,
-    is_loopback,
     load_or_create_token,
 )
 from argo_mw.base.write_limit import (
@@ -364,6 +373,7 @@ __all__ = [
     "AUDIT",
     "BLAMELESS",
     "ENDS_WITH_CALLERS",
+    "MICROSECONDS",
     "NO_COST",
     "ON_SENT",
     "OWN_FAILURES",
@@ -433,6 +443,7 @@ __all__ = [
     "GiveBacks",
     "Guard",
     "Histogram",
+    "HostNames",
     "InstanceCounts",
     "InstanceNow",
     "InvalidAnswer",
@@ -553,9 +564,9 @@ __all__ = [
     "fail_at",
     "fingerprint",
     "flags_of",
+    "from_utc",
     "hookimpl",
     "hookspec",
-    "host_name",
     "html_grid",
     "html_table",
     "is_cross_site",
@@ -564,11 +575,13 @@ __all__ = [
     "is_loopback",
     "is_of_balancer",
     "is_time_limit",
+    "iso_time",
     "layers_of",
     "leaves_answers_alone",
     "limited_wait",
     "load_or_create_token",
     "locked_file",
+    "micros",
     "moved",
     "observe",
     "observes",
@@ -587,5 +600,6 @@ __all__ = [
     "state_directory",
     "structure",
     "suggest",
+    "timestamp_of",
     "total",
 ]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import ipaddress
 import os
 import re
 import secrets
@@ -22,15 +21,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 
 from argo_mw.base.errors import ConfigError
+from argo_mw.base.host_names import HostNames
 from argo_mw.base.secret import Secret
 
-LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _BEARER: Final = re.compile(r"bearer +([\x21-\x7e]{1,512}) *", re.IGNORECASE)
-_HOST: Final = re.compile(r"(\[[0-9a-f:.]{2,64}\]|[a-z0-9._-]{1,253})(?::[0-9]{1,5})?")
 _MIN_TOKEN: Final = 20
 _MAX_TOKEN: Final = 512
 
@@ -56,32 +54,19 @@ _NO_TOKEN: Final = WebRefusal(401, "send the access token as `Authorization: Bea
 _WRONG_TOKEN: Final = WebRefusal(401, "the access token is wrong")
 
 
-def _check_names(_: object, __: Attribute[frozenset[str]], names: frozenset[str]) -> None:
-    for name in names:
-        if name not in (host_name(name), host_name(f"[{name}]")):
-            msg = (
-                f"{name!r} under `hosts` is no name that a request can have: write the bare name "
-                "in lower case, without scheme, port and brackets"
-            )
-            raise ConfigError(msg)
-
-
 @frozen
 class WebGuard:
     """The rules by which a service answers or refuses a request.
 
     Attributes:
         token: What a request has to present.
-        hosts: Names, without port, under which the service is reached, in lower case.
+        hosts: The names under which the service is reached.
         reads_freely: Whether requests that change nothing (GET, HEAD, OPTIONS) need no token; for
             services that listen on loopback only.
-
-    Raises:
-        ConfigError: A host is written with a scheme, a port or brackets: no request would match it.
     """
 
     token: Secret
-    hosts: frozenset[str] = field(default=LOOPBACK_NAMES, validator=_check_names)
+    hosts: HostNames = field(factory=HostNames)
     reads_freely: bool = field(default=False, kw_only=True)
 
     def refusal(self, method: str, headers: Mapping[str, str]) -> WebRefusal | None:
@@ -91,7 +76,7 @@ class WebGuard:
             method: The method of the request, in upper case.
             headers: Its headers by name: in lower case, or a mapping that ignores case.
         """
-        if host_name(headers.get("host")) not in self.hosts:
+        if not self.hosts.includes(headers.get("host")):
             return _MISDIRECTED
         reads = method in _SAFE
         if not reads and is_cross_site(headers):
@@ -113,15 +98,6 @@ def bearer_token(authorization: str | None) -> str | None:
     return None if found is None else found[1]
 
 
-def host_name(host: str | None) -> str | None:
-    """Return the name in a ``Host`` header: without port and brackets, in lower case.
-
-    ``None`` where there is no header, or one that names no host.
-    """
-    found = None if host is None else _HOST.fullmatch(host.lower())
-    return None if found is None else found[1].strip("[]")
-
-
 def is_cross_site(headers: Mapping[str, str]) -> bool:
     """Return whether a browser sent *headers*, by name in lower case, for a page of another origin.
 
@@ -140,16 +116,6 @@ def is_cross_site(headers: Mapping[str, str]) -> bool:
     except ValueError:
         return True
     return not asking or asking != headers.get("host", "").lower()
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a service that binds to *host* is reached from this machine only."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def load_or_create_token(path: Path) -> Secret:

@@ -44,7 +44,8 @@ SURFACES = {
         UpstreamSettings Witness all_failed collect config_of context_of copy_error fail_at
         fingerprint hookimpl hookspec is_failure is_final is_time_limit layers_of observe observes operation
         own_value plugin_of printable redact redact_url scope_of seconds stall_aware_timeout state_directory structure
-        suggest WebGuard WebRefusal bearer_token is_loopback load_or_create_token host_name is_cross_site
+        suggest WebGuard WebRefusal bearer_token is_loopback load_or_create_token HostNames is_cross_site
+        MICROSECONDS from_utc iso_time micros timestamp_of
         Endpoint WebCall WebCaller WebRequest WebResponse WebStream plain_refusal endpoints_of
         Standing StandingGuard SPENDING_LIMIT SpendingLimit WriteLimit error_for_client is_of_balancer leaves_answers_alone limited_wait locked_file replace_file
     """,

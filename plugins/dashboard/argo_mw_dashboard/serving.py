@@ -18,6 +18,7 @@ from argo_mw.plugin import (
     ConfigError,
     Context,
     CountersOf,
+    HostNames,
     Secret,
     WebGuard,
     load_or_create_token,
@@ -63,11 +64,10 @@ class Dashboard:
 
         Raises:
             PortTaken: Something else listens there.
-            ConfigError: The token cannot be read or made.
+            ConfigError: The token cannot be read or made, or *hosts* holds what is no name.
         """
         token = await asyncio.to_thread(_token, context.state_dir / _TOKEN)
-        names = WebGuard(token).hosts | {name.lower() for name in hosts}
-        site = Site(context, WebGuard(token, names), of)
+        site = Site(context, WebGuard(token, HostNames(hosts)), of)
         listening = _listen(port)
         server = _Server(
             uvicorn.Config(

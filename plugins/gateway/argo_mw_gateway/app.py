@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import frozen
@@ -15,6 +15,7 @@ from argo_mw.plugin import (
     Closed,
     Endpoint,
     Event,
+    HostNames,
     Log,
     Reconfigured,
     TimeOrderedIds,
@@ -25,9 +26,7 @@ from argo_mw.plugin import (
     config_of,
     context_of,
     endpoints_of,
-    host_name,
     is_cross_site,
-    is_loopback,
     observe,
     observes,
     plain_refusal,
@@ -70,14 +69,9 @@ class _Setting:
     config: GatewayConfig
     routes: Routes
     door: Door
-    hosts: Collection[str]
+    hosts: HostNames
     buffers: Buffers
     serving: Serving
-
-    def goes_by(self, host: str | None) -> bool:
-        """Return whether clients reach the gateway under the name in a ``Host`` header."""
-        name = host_name(host)
-        return name is not None and (name in self.hosts or is_loopback(name))
 
 
 class Gateway:
@@ -172,7 +166,7 @@ class Gateway:
             config,
             Routes(endpoints_of(self._argo)),
             Door(config.clients, Keys(file, clock.monotonic, clock.time)),
-            {config.host.lower(), *(name.lower() for name in config.hosts)},
+            config.names,
             Buffers(config.max_buffered_bytes),
             plugin_of(self._argo, Serving),
         )
@@ -257,7 +251,7 @@ class _Exchange:
             raise Refused(_DRAINING)
         if fault := fault_of_headers(self._headers) or fault_of_path(self._path):
             raise Refused(WebRefusal(400, f"this request is ambiguous: {fault}"))
-        if gateway._checks_hosts and not setting.goes_by(self._known.get("host")):
+        if gateway._checks_hosts and not setting.hosts.includes(self._known.get("host")):
             raise Refused(_MISDIRECTED)
         if self._method not in _READS and is_cross_site(self._known):
             raise Refused(_CROSS_SITE)

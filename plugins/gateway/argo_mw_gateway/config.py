@@ -7,9 +7,13 @@ from typing import Literal
 
 from attrs import field, frozen, validators
 
-from argo_mw.plugin import Duration, Shown, is_loopback
+from argo_mw.plugin import Duration, HostNames, Shown, is_loopback
 
 _MEBIBYTE = 1 << 20
+
+
+def _are_names(_: object, __: object, hosts: tuple[str, ...]) -> None:
+    HostNames(hosts)
 
 
 @frozen
@@ -42,7 +46,7 @@ class GatewayConfig:
 
     host: Shown = "127.0.0.1"
     port: int = field(default=4280, validator=[validators.ge(0), validators.lt(65536)])
-    hosts: tuple[Shown, ...] = ()
+    hosts: tuple[Shown, ...] = field(default=(), validator=_are_names)
     clients: Literal["keys", "own", "anyone"] = "keys"
     keys: Path | None = None
     tls_certificate: Path | None = None
@@ -80,6 +84,11 @@ class GatewayConfig:
                 "without a proxy in front, or let clients have keys"
             )
             raise ValueError(msg)
+
+    @property
+    def names(self) -> HostNames:
+        """The names under which clients reach it."""
+        return HostNames((self.host.partition("%")[0], *self.hosts))
 
     @property
     def encrypted(self) -> bool:

@@ -97,6 +97,7 @@ def test_a_file_that_others_can_change_is_refused(tmp_path: Path) -> None:
         ({"host": "::", "behind_proxy": True, "clients": "anyone"}, "this machine alone"),
         ({"port": 70_000}, "port"),
         ({"clients": "all"}, "clients"),
+        ({"hosts": ["https://argo.example"]}, "`hosts` .*without scheme"),
     ],
 )
 def test_a_configuration_that_lets_in_more_than_was_meant_is_refused(

@@ -6,7 +6,6 @@ add others.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 import cattrs
 from attrs import Attribute, evolve, field, fields, frozen
 
-from argo_mw.plugin import Action, Limits, Secret, Shown
+from argo_mw.plugin import Action, Limits, Secret, Shown, is_loopback
 from argo_mw_llm.bounds import Limiting
 from argo_mw_llm.prices import Price
 from argo_mw_llm.wires import Wire, wire_named
@@ -77,7 +76,7 @@ def _keeps_the_key_safe(table: ProviderTable, _: Attribute[Any], url: Any) -> No
     parts = urlsplit(url)
     host = parts.hostname or ""
     if (parts.scheme == "https" and host) or (
-        parts.scheme == "http" and (_is_loopback(host) or (host and table.has_no_key))
+        parts.scheme == "http" and (is_loopback(host) or (host and table.has_no_key))
     ):
         return
     msg = (
@@ -91,13 +90,6 @@ def _is_above_zero(_: object, attribute: Attribute[Any], value: Any) -> None:
     if value is not None and value <= 0:
         msg = f"{attribute.name} is {value}; give a number above zero"
         raise ValueError(msg)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @frozen

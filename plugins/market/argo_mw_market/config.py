@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Final
 from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen, validators
 
-from argo_mw.plugin import Secret
+from argo_mw.plugin import Secret, is_loopback
 
 MAX_DECODED_BYTES: Final = 32 * 2**20
 """Some 300,000 bars of the most talkative vendor."""
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether *url* leads to this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _keeps_the_key_safe(_: object, attribute: Attribute[str], url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme == "https" and parts.hostname:
         return
-    if parts.scheme == "http" and is_loopback(url):
+    if parts.scheme == "http" and is_loopback(parts.hostname or ""):
         return
     msg = f"url {url!r} would send the key in the clear; use https://, or http:// to 127.0.0.1"
     raise ValueError(msg)

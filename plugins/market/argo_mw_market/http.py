@@ -18,8 +18,8 @@ import httpx2
 import msgspec
 from attrs import frozen
 
-from argo_mw.plugin import Action, InvalidAnswer, UpstreamError
-from argo_mw_market.config import MAX_DECODED_BYTES, is_loopback
+from argo_mw.plugin import Action, InvalidAnswer, UpstreamError, is_loopback
+from argo_mw_market.config import MAX_DECODED_BYTES
 from argo_mw_market.encodings import TooMuch, decoded
 from argo_mw_market.off_loop import MANY_BYTES, off_loop
 
@@ -224,7 +224,8 @@ def _certificates() -> ssl.SSLContext:
 def _proxy(url: str) -> str | None:
     """Return the environment's proxy for *url*; httpx2 looks it up only without a transport."""
     parts = urlsplit(url)
-    if is_loopback(url) or proxy_bypass(parts.hostname or ""):
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(host):
         return None
     return getproxies().get(parts.scheme)
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, cast
 
-from attrs import evolve
 from opentelemetry import metrics, trace
 
 from argo_mw.plugin import (
     ConfigError,
     Context,
     Gauge,
+    HostNames,
     Layer,
     Log,
     PartlyFailed,
@@ -177,10 +177,8 @@ def _guard(config: MetricsConfig, context: Context) -> WebGuard:
     token = Secret(token_urlsafe())
     if not free:
         token = load_or_create_token(context.state_dir / TOKEN_FILE)
-    guard = WebGuard(token, reads_freely=free)
     bound = config.host.partition("%")[0]  # the zone of an address is in no request
-    names = {name.lower() for name in (bound, *config.hosts)}
-    return evolve(guard, hosts=guard.hosts | names)
+    return WebGuard(token, HostNames((bound, *config.hosts)), reads_freely=free)
 
 
 def _providers(answers: Mapping[str, object]) -> dict[str, str]:

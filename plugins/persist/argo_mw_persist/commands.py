@@ -18,6 +18,8 @@ from argo_mw.plugin import (
     TimeOrderedIds,
     collect,
     context_of,
+    from_utc,
+    iso_time,
     state_directory,
     structure,
 )
@@ -30,7 +32,6 @@ from argo_mw_persist.results import AnswerPage
 from argo_mw_persist.schema import Schema
 from argo_mw_persist.sink import Sink
 from argo_mw_persist.store import MAX_ROWS
-from argo_mw_persist.timestamps import from_utc, iso
 
 P = ParamSpec("P")
 
@@ -115,7 +116,7 @@ async def answers(
         table = Table("time", "subject", "upstream", "bytes", "answer", box=None)
         for answer, value in zip(page.answers, values, strict=True):
             table.add_row(
-                iso(answer.timestamp),
+                iso_time(answer.timestamp),
                 answer.subject,
                 answer.upstream or "",
                 str(len(answer.value)),
@@ -179,7 +180,7 @@ def _value(argo: Argo, answer: Answer) -> object:
 def _plain(answer: Answer, value: object) -> dict[str, object]:
     return {
         "id": TimeOrderedIds.text(answer.id),
-        "time": iso(answer.timestamp),
+        "time": iso_time(answer.timestamp),
         "operation": answer.operation,
         "subject": answer.subject,
         "upstream": answer.upstream,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from argo_mw.plugin import Charge, CostTotals, Row
+from argo_mw.plugin import Charge, CostTotals, Row, micros
 from argo_mw_persist import queries
 from argo_mw_persist.records import new_id
 from argo_mw_persist.sink import Query
 from argo_mw_persist.store import StoreInUse
 from argo_mw_persist.tables import CHARGES, COST_SOURCE, Cells
-from argo_mw_persist.timestamps import micros
 from argo_mw_persist.writer import Receipt
 
 

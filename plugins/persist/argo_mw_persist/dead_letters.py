@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
-from argo_mw.plugin import Row
+from argo_mw.plugin import Row, micros
 from argo_mw_persist.errors import RowsRefused
 from argo_mw_persist.records import new_id
 from argo_mw_persist.schema import Schema
 from argo_mw_persist.sink import Sink
 from argo_mw_persist.tables import DEAD_LETTERS
-from argo_mw_persist.timestamps import micros
 
 
 @define

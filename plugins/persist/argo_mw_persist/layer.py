@@ -20,6 +20,7 @@ from argo_mw.plugin import (
     Row,
     Stream,
     fingerprint,
+    micros,
 )
 from argo_mw_persist.config import PersistConfig
 from argo_mw_persist.database import NAME
@@ -27,7 +28,6 @@ from argo_mw_persist.errors import NotRecorded, PersistError
 from argo_mw_persist.records import Answer, place_of
 from argo_mw_persist.store import StoreInUse
 from argo_mw_persist.tables import ANSWERS
-from argo_mw_persist.timestamps import micros
 
 RECEIPTS = "persist.receipts"
 """An extension: a list of the caller's, to which the receipt of each recorded row is added."""

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from argo_mw.plugin import Cell
+from argo_mw.plugin import Cell, micros
 from argo_mw_persist.sink import Query
 from argo_mw_persist.tables import ANSWERS, Dialect, Table
-from argo_mw_persist.timestamps import micros
 
 _VISIBLE = "s.tenant IN ('', ?)"
 

@@ -12,13 +12,12 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import cast
 
-from argo_mw.plugin import BadParameter, Call, Outcome, Upstream, operation
+from argo_mw.plugin import BadParameter, Call, Outcome, Upstream, operation, timestamp_of
 from argo_mw_persist.database import NAME, unavailable
 from argo_mw_persist.errors import PersistError
 from argo_mw_persist.queries import AnswerFilter, ChargeFilter
 from argo_mw_persist.results import AnswerPage, Spending
 from argo_mw_persist.store import MAX_ROWS, StoreInUse
-from argo_mw_persist.timestamps import timestamp_of
 
 
 def _checked(bound: dict[str, object]) -> dict[str, object]:

@@ -12,13 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from argo_mw.cli import main as cli_main
-from argo_mw.plugin import Charge, Codecs, Cost
+from argo_mw.plugin import MICROSECONDS, Charge, Codecs, Cost
 from argo_mw_persist import Answer, Schema, SqliteSink
 from argo_mw_persist.commands import db
 from argo_mw_persist.costs import charge_row
 from argo_mw_persist.records import place_of
 from argo_mw_persist.schema import OWN_TABLES
-from argo_mw_persist.timestamps import MICROSECONDS
 
 AT = 1_750_000_000 * MICROSECONDS
 

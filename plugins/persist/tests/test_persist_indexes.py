@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from argo_mw.plugin import NO_COST, Charge, Row
+from argo_mw.plugin import MICROSECONDS, NO_COST, Charge, Row
 from argo_mw_persist import (
     Answer,
     AnswerFilter,
@@ -19,7 +19,6 @@ from argo_mw_persist import (
 )
 from argo_mw_persist.costs import charge_row
 from argo_mw_persist.testing import SCHEMA, sample
-from argo_mw_persist.timestamps import MICROSECONDS
 
 NOW = 1_750_000_000 * MICROSECONDS
 

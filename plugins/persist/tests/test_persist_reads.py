@@ -11,7 +11,7 @@ import pytest
 import argo_mw_cache.plugin
 import argo_mw_coalesce.plugin
 from argo_mw import Argo, BadParameter
-from argo_mw.plugin import Charge, Cost, Row, context_of
+from argo_mw.plugin import MICROSECONDS, Charge, Cost, Row, context_of
 from argo_mw_persist import (
     Answer,
     PersistPlugin,
@@ -21,7 +21,6 @@ from argo_mw_persist import (
     store_of,
 )
 from argo_mw_persist.costs import charge_row
-from argo_mw_persist.timestamps import MICROSECONDS
 
 NOW = 1_750_000_000 * MICROSECONDS
 CHANNEL_DELAY = 5.0

@@ -8,11 +8,10 @@ import csv
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
-from argo_mw.plugin import TimeOrderedIds
+from argo_mw.plugin import TimeOrderedIds, iso_time
 from argo_mw_signals.errors import SignalsError
 from argo_mw_signals.frames import COLUMNS, to_frame
 from argo_mw_signals.recorded import RecordedSignal
-from argo_mw_signals.timestamps import iso
 
 Pages = AsyncIterator[Sequence[RecordedSignal]]
 
@@ -92,4 +91,4 @@ def _line(signal: RecordedSignal) -> list[object]:
 
 
 def _time(timestamp: int | None) -> str:
-    return "" if timestamp is None else iso(timestamp)
+    return "" if timestamp is None else iso_time(timestamp)

@@ -19,6 +19,7 @@ from argo_mw.plugin import (
     TimeOrderedIds,
     UpstreamError,
     context_of,
+    micros,
     plugin_of,
 )
 from argo_mw_signals import queries, results
@@ -26,7 +27,6 @@ from argo_mw_signals.errors import UnknownSignal
 from argo_mw_signals.queries import PageKey, SignalFilter, SignalQuery
 from argo_mw_signals.recorded import RecordedSignal, earned, judged, signal_tags
 from argo_mw_signals.results import Performance, SignalPage
-from argo_mw_signals.timestamps import micros
 
 UPSTREAM = "recorded_signals"
 

@@ -17,11 +17,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import frozen
 
-from argo_mw.plugin import BadParameter
+from argo_mw.plugin import BadParameter, micros
 from argo_mw_signals.errors import SignalsError
 from argo_mw_signals.history import Database
 from argo_mw_signals.recorded import RecordedSignal, Result, earned
-from argo_mw_signals.timestamps import micros
 
 _BATCH = 1000
 # The names of each column in the versions of the table.

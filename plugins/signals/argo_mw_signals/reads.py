@@ -12,13 +12,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, cast
 
-from argo_mw.plugin import BadParameter, Batching, Call, Outcome, Upstream, operation
+from argo_mw.plugin import BadParameter, Batching, Call, Outcome, Upstream, operation, timestamp_of
 from argo_mw_signals.frames import to_frame
 from argo_mw_signals.history import MAX_ROWS, UPSTREAM, RecordedSignals
 from argo_mw_signals.queries import SignalFilter
 from argo_mw_signals.recorded import RecordedSignal
 from argo_mw_signals.results import Performance, SignalPage
-from argo_mw_signals.timestamps import timestamp_of
 
 _MAX_SYMBOLS = 500
 

@@ -12,13 +12,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from argo_mw.cli import console, print_json, say, with_argo
-from argo_mw.plugin import Argo, TimeOrderedIds
+from argo_mw.plugin import Argo, TimeOrderedIds, from_utc, iso_time
 from argo_mw_signals.errors import SignalsError
 from argo_mw_signals.history import MAX_ROWS, close_signal, recorded_signals
 from argo_mw_signals.importer import import_signals
 from argo_mw_signals.recorded import RecordedSignal
 from argo_mw_signals.results import Performance, SignalPage
-from argo_mw_signals.timestamps import from_utc, iso
 
 
 @click.command()
@@ -210,7 +209,7 @@ def _show(signals: list[RecordedSignal], as_json: bool) -> None:
     table = Table(*columns, box=None)
     for signal in signals:
         table.add_row(
-            iso(signal.timestamp),
+            iso_time(signal.timestamp),
             signal.symbol,
             signal.action,
             f"{signal.confidence:.3g}",
@@ -225,7 +224,7 @@ def _show(signals: list[RecordedSignal], as_json: bool) -> None:
 def _plain(signal: RecordedSignal) -> dict[str, object]:
     return {
         "id": TimeOrderedIds.text(signal.id),
-        "time": iso(signal.timestamp),
+        "time": iso_time(signal.timestamp),
         "symbol": signal.symbol,
         "action": signal.action,
         "confidence": signal.confidence,

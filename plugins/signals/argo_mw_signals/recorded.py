@@ -10,8 +10,7 @@ from typing import Literal, cast
 import msgspec
 from attrs import evolve, field, frozen
 
-from argo_mw.plugin import BadParameter, Cell, Row, TimeOrderedIds
-from argo_mw_signals.timestamps import MICROSECONDS
+from argo_mw.plugin import MICROSECONDS, BadParameter, Cell, Row, TimeOrderedIds
 
 Result = Literal["win", "loss", "flat"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from argo_mw.plugin import AnsweredCall, Recording, Row
+from argo_mw.plugin import AnsweredCall, Recording, Row, micros
 from argo_mw_signals.recorded import LACKS, TABLE, RecordedSignal, RecordedVote, signal_tags
 from argo_mw_signals.signal import Contribution, Signal
-from argo_mw_signals.timestamps import micros
 
 COLUMNS: Mapping[str, str] = {
     "id": "id",

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from argo_mw.plugin import Row
+from argo_mw.plugin import MICROSECONDS, Row
 from argo_mw_persist import PostgresSink, SqliteSink
 from argo_mw_persist import Query as SinkQuery
 from argo_mw_persist.application import schema_of
 from argo_mw_signals import RecordedSignal, RecordedVote, SignalFilter, queries
 from argo_mw_signals.recording import DECLARATION
-from argo_mw_signals.timestamps import MICROSECONDS
 
 NOW = 1_750_000_000 * MICROSECONDS
 SCHEMA = schema_of({"signals": [DECLARATION]})

@@ -11,7 +11,7 @@ import pytest
 import argo_mw_cache.plugin
 import argo_mw_coalesce.plugin
 from argo_mw import Argo, BadParameter, Outcome, UpstreamError
-from argo_mw.plugin import NO_COST, RequestSent, context_of
+from argo_mw.plugin import MICROSECONDS, NO_COST, RequestSent, context_of
 from argo_mw.testing import FakePlugin, Scripted, capture_events
 from argo_mw_persist import PersistPlugin, SqliteSink, store_of
 from argo_mw_persist import Query as SinkQuery
@@ -26,7 +26,6 @@ from argo_mw_signals import (
     recorded_signals,
 )
 from argo_mw_signals.frames import COLUMNS
-from argo_mw_signals.timestamps import MICROSECONDS
 
 NOW = 1_750_000_000 * MICROSECONDS
 

@@ -14,13 +14,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from argo_mw.cli import main as cli_main
-from argo_mw.plugin import SystemClock
+from argo_mw.plugin import MICROSECONDS, SystemClock
 from argo_mw_persist import Database, RecordStore, SqliteSink, WriterOptions
 from argo_mw_persist.application import schema_of
 from argo_mw_signals import RecordedSignal, RecordedVote, SignalsError
 from argo_mw_signals.importer import import_signals
 from argo_mw_signals.recording import COLUMNS, DECLARATION
-from argo_mw_signals.timestamps import MICROSECONDS
 
 SCHEMA = schema_of({"signals": [DECLARATION]})
 AT = 1_750_000_000 * MICROSECONDS

@@ -1,16 +1,18 @@
-"""Timestamps, as tables keep them and as people write them."""
+"""Timestamps, as tables keep them (whole microseconds since the epoch) and as people write them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
-from argo_mw.plugin import BadParameter
+from argo_mw.base.errors import BadParameter
 
-MICROSECONDS = 1_000_000
+MICROSECONDS: Final = 1_000_000
+"""How many microseconds a second has: timestamps are counted in them."""
 
 
 def micros(seconds: float) -> int:
-    """Return whole microseconds since the epoch, as tables keep them."""
+    """Return the timestamp of a moment that is given in seconds since the epoch."""
     return round(seconds * MICROSECONDS)
 
 
@@ -19,8 +21,8 @@ def from_utc(time: datetime | None) -> datetime | None:
     return None if time is None else time.replace(tzinfo=UTC)
 
 
-def iso(timestamp: int) -> str:
-    """Return microseconds since the epoch in ISO 8601, UTC."""
+def iso_time(timestamp: int) -> str:
+    """Return *timestamp*, in microseconds since the epoch, in ISO 8601, UTC."""
     return datetime.fromtimestamp(timestamp / MICROSECONDS, UTC).isoformat()
 
 
