@@ -16,21 +16,26 @@ from typing import Any
 from distributed.security import Security
 
 from argo_mw.plugin import Argo, ArgoError, set_up_log
+from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.reach import Reach
 from argo_mw_fleet.worker_process import run_worker
 
 
 async def _work() -> None:
     async with _input() as lines:
-        told: dict[str, Any] = json.loads(await lines.readline())
+        line = await lines.readline()
+        if not line:
+            return
+        told: dict[str, Any] = json.loads(line)
         stop = asyncio.Event()
         security = Security(require_encryption=True, **told["security"])
         reached = Reach(told["address"], security, is_local=True)
+        config = FleetConfig(connect_timeout=told["connect_timeout"], slots=told["slots"])
         # Their ports are for one program of a machine, which a local worker is not.
         argo = Argo(Argo.open(told["config"]).settings, serves=False)
         ending = asyncio.create_task(_at_the_end(lines, stop), name="argo-mw:fleet:parent")
         try:
-            await run_worker(argo, lambda _: (reached, told["slots"]), name=told["name"], stop=stop)
+            await run_worker(argo, lambda _: (reached, config), name=told["name"], stop=stop)
         finally:
             ending.cancel()
 

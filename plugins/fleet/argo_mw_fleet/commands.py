@@ -39,9 +39,9 @@ def worker(on: str, name: str | None) -> None:
     """
     called = name or socket.gethostname()
 
-    def find(argo: Argo) -> tuple[Reach, int]:
+    def find(argo: Argo) -> tuple[Reach, FleetConfig]:
         config = config_of(argo, FleetConfig)
-        return reach(on, config), config.slots
+        return reach(on, config), config
 
     def greet(address: str) -> None:
         say(f"argo-mw: worker {called} works at {address}")

@@ -14,8 +14,9 @@ import dask
 from distributed import Worker, get_worker
 
 from argo_mw.plugin import Argo
+from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.desk import Desk
-from argo_mw_fleet.errors import FleetError
+from argo_mw_fleet.errors import FleetError, FleetUnavailable
 from argo_mw_fleet.reach import LOOPBACK, Reach
 
 RESOURCE: Final = "argo-mw"
@@ -47,15 +48,15 @@ async def answer(request: bytes) -> bytes:
     return await worker.desk.answer(request)
 
 
-def make_worker(argo: Argo, reached: Reach, *, name: str, slots: int) -> FleetWorker:
+def make_worker(argo: Argo, reached: Reach, config: FleetConfig, *, name: str) -> FleetWorker:
     """Return a worker of *argo*, to be given to :func:`serve`.
 
     Args:
         argo: Its application, open for as long as the worker is.
         reached: Where the scheduler is.
+        config: How long reaching it may take, and how many requests are answered at once.
         name: The worker's name, by which subjects are placed; its subjects are the same again
             after a restart under this name.
-        slots: Requests of callers that are answered at once.
     """
     options: dict[str, Any] = {"host": LOOPBACK} if reached.is_local else {}
     with dask.config.set(_SETTINGS):
@@ -63,9 +64,10 @@ def make_worker(argo: Argo, reached: Reach, *, name: str, slots: int) -> FleetWo
             reached.address,
             security=reached.security,
             name=name,
-            nthreads=slots,
+            nthreads=config.slots,
             resources={RESOURCE: 1},
             memory_limit=0,
+            death_timeout=config.connect_timeout,
             dashboard=False,
             dashboard_address=f"{LOOPBACK}:0",
             **options,
@@ -79,17 +81,47 @@ async def serve(worker: Worker, stop: asyncio.Event, ready: Callable[[str], obje
 
     Args:
         worker: The worker.
-        stop: Ends it.
+        stop: Ends it, also while it looks for the scheduler: Dask looks for as long as it may.
         ready: Receives its address.
+
+    Raises:
+        FleetUnavailable: The scheduler cannot be reached, or refuses the worker.
     """
-    with dask.config.set(_SETTINGS):
-        await worker
-    ready(worker.address)
     stopping = asyncio.create_task(stop.wait(), name="argo-mw:fleet:stop")
-    ending = asyncio.create_task(worker.finished(), name="argo-mw:fleet:end")
+    working = asyncio.create_task(_work(worker, ready), name="argo-mw:fleet:work")
     try:
-        await asyncio.wait([stopping, ending], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stopping, working], return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
-        ending.cancel()
+        working.cancel()
+        await asyncio.wait([working])
         await worker.close()
+    if not working.cancelled():
+        working.result()
+
+
+async def _work(worker: Worker, ready: Callable[[str], object]) -> None:
+    try:
+        with dask.config.set(_SETTINGS):
+            await worker
+    except (OSError, TimeoutError, RuntimeError, ValueError) as error:
+        where = worker.scheduler.address
+        if isinstance(error, TimeoutError):
+            msg = f"the scheduler {where} was not reached in {worker.death_timeout:g} s"
+        else:
+            msg = f"the scheduler {where} cannot be reached, or refuses the worker: "
+            msg += _reason(error, worker)
+        raise FleetUnavailable(msg) from error
+    ready(worker.address)
+    await worker.finished()
+
+
+def _reason(error: BaseException, worker: Worker) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if "name taken" in str(error):
+        return (
+            f"it has a worker {worker.name} already; give each --name once, and let what was "
+            "started under it end"
+        )
+    return str(error) or type(error).__name__

@@ -82,6 +82,7 @@ async def _start(name: str, reached: Reach, config: FleetConfig, file: str | Non
         "security": {part: getattr(reached.security, part) for part in _PARTS},
         "config": file,
         "name": name,
+        "connect_timeout": config.connect_timeout,
         "slots": config.slots,
     }
     assert process.stdin is not None

@@ -8,13 +8,14 @@ import signal
 from collections.abc import Callable, Iterator
 
 from argo_mw.plugin import Argo
+from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.errors import FleetUnavailable
 from argo_mw_fleet.reach import Reach
 
 
 async def run_worker(
     argo: Argo,
-    find: Callable[[Argo], tuple[Reach, int]],
+    find: Callable[[Argo], tuple[Reach, FleetConfig]],
     *,
     name: str,
     stop: asyncio.Event | None = None,
@@ -24,7 +25,7 @@ async def run_worker(
 
     Args:
         argo: The worker's application, which is opened and closed here.
-        find: Returns how the scheduler is reached, and how many requests are answered at once.
+        find: Returns how the scheduler is reached, and how it is worked for.
         name: The worker's name.
         stop: Ends it.
         ready: Called with the worker's address, once it works.
@@ -35,18 +36,14 @@ async def run_worker(
     """
     stop = stop or asyncio.Event()
     async with argo:
-        reached, slots = find(argo)
+        reached, config = find(argo)
         from argo_mw_fleet.dask_engine import quiet
         from argo_mw_fleet.dask_worker import make_worker, serve
 
-        worker = make_worker(argo, reached, name=name, slots=slots)
         quiet()
+        worker = make_worker(argo, reached, config, name=name)
         with _signals(stop):
-            try:
-                await serve(worker, stop, ready)
-            except (OSError, TimeoutError, RuntimeError, ValueError) as error:
-                msg = f"the scheduler {reached.address} cannot be reached, or refuses: {error}"
-                raise FleetUnavailable(msg) from error
+            await serve(worker, stop, ready)
     if not stop.is_set():
         msg = f"the scheduler {reached.address} has gone, or let this worker go"
         raise FleetUnavailable(msg)

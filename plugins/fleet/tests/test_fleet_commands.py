@@ -81,6 +81,48 @@ async def test_a_worker_ends_with_its_scheduler(installed: Path) -> None:
             assert 1 == await worker.wait()
 
 
+async def test_a_second_worker_of_one_name_is_refused_and_says_why(installed: Path) -> None:
+    async with Scheduler(host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0") as scheduler:
+        url = scheduler.address.replace("tcp://", "dask://")
+        async with a_worker(installed, url, "east"):
+            refused = await begun(url)
+            _, said = await refused.communicate()
+    assert 1 == refused.returncode
+    assert b"it has a worker east already; give each --name once" in said
+
+
+async def test_a_worker_that_looks_for_its_scheduler_stops_at_sigterm(installed: Path) -> None:
+    came, left = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await reader.read()
+        writer.close()
+        left.set()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1") as nobody:
+        looking = await begun(f"dask://127.0.0.1:{nobody.sockets[0].getsockname()[1]}")
+        await came.wait()
+        looking.send_signal(signal.SIGTERM)
+        assert (b"", 0) == ((await looking.communicate())[1], looking.returncode)
+        await left.wait()
+
+
+async def test_a_worker_gives_up_a_scheduler_that_is_not_there(installed: Path) -> None:
+    with (installed / "argo.toml").open("a") as file:
+        file.write("[plugins.fleet]\nconnect_timeout = 0.5\n")
+    looking = await begun("dask://127.0.0.1:1")
+    _, said = await looking.communicate()
+    assert 1 == looking.returncode
+    assert b"the scheduler tcp://127.0.0.1:1 was not reached in 0.5 s" in said
+
+
+async def begun(url: str) -> Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WORKER, "worker", url, "--name", "east", stderr=PIPE
+    )
+
+
 def status(url: str) -> Result:
     return CliRunner().invoke(fleet, ("status", url, "--json"))
 
