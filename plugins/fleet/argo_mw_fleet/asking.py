@@ -108,7 +108,7 @@ class Asking:
     async def run(self, subjects: Sequence[str]) -> None:
         """Ask about *subjects*, and hand over every answer; never raises but when cancelled."""
         try:
-            await self._ask(tuple(subjects), 1)
+            await self._ask(tuple(subjects), ())
         except BaseExceptionGroup as group:
             self._answers.end(_first(group))
         except Exception as error:
@@ -116,25 +116,28 @@ class Asking:
         else:
             self._answers.end()
 
-    async def _ask(self, subjects: tuple[str, ...], tries: int) -> None:
-        workers = await self._engine.workers()
+    async def _ask(self, subjects: tuple[str, ...], lost: tuple[str, ...]) -> None:
+        """Ask about *subjects*, at workers beside those that were *lost* over them."""
+        workers = frozenset(await self._engine.workers())
         if not workers:
             msg = "the fleet has no workers; start some with `argo-mw fleet worker`"
             raise FleetUnavailable(msg)
+        others = workers.difference(lost) or workers
         async with asyncio.TaskGroup() as group:
-            for worker, share in place(subjects, tuple(sorted(workers))).items():
+            for worker, share in place(subjects, tuple(sorted(others))).items():
                 if share:
-                    code = self._ask_at(worker, share, tries)
+                    code = self._ask_at(worker, share, lost)
                     group.create_task(code, name=f"argo-mw:fleet:{worker}")
 
-    async def _ask_at(self, worker: str, subjects: tuple[str, ...], tries: int) -> None:
+    async def _ask_at(self, worker: str, subjects: tuple[str, ...], lost: tuple[str, ...]) -> None:
         """Ask *worker* about *subjects*, and others about those that it leaves open."""
         open_ones = dict.fromkeys(subjects)
         try:
             await self._one_round(worker, open_ones)
         except WorkerLost as error:
-            if tries < PLACES:
-                await self._ask(tuple(open_ones), tries + 1)
+            lost = (*lost, worker)
+            if len(lost) < PLACES:
+                await self._ask(tuple(open_ones), lost)
                 return
             for subject in open_ones:
                 msg = f"{PLACES} workers were lost while they were asked about {subject}: {error}"

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 from uuid import uuid4
 
 from distributed import Client, Future
 
-from argo_mw.plugin import printable
+from argo_mw.plugin import Closed, printable
 from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.dask_worker import RESOURCE, answer
 from argo_mw_fleet.engine import WorkerNow
@@ -24,6 +24,9 @@ from argo_mw_fleet.reach import Reach
 
 _LOOK: Final = 0.5
 """Seconds between two looks at whether a worker that takes long is still there."""
+
+_SPEAK_A_SECOND: Final = 100
+"""Workers that Dask lets speak to its scheduler in each second, of more than a few hundred."""
 
 _AWAY: Final = (OSError, TimeoutError, RuntimeError, ValueError)
 """What Dask's client raises when the scheduler is not there; `CommClosedError` is an OSError."""
@@ -38,19 +41,24 @@ class DaskEngine:
         self._known: Mapping[str, WorkerNow] = {}
 
     async def workers(self) -> Mapping[str, WorkerNow]:
-        """Return the workers that are there now, less those that are not ours."""
+        """Return the workers that are there now, less those that are silent or not ours."""
+        scheduler: Any = self._client.scheduler
+        if scheduler is None:
+            msg = "the fleet is closed; use it inside `async with open_fleet(…)`"
+            raise Closed(msg)
         try:
-            scheduler: Any = self._client.scheduler
-            identity: dict[str, Any] = await scheduler.identity()
+            async with asyncio.timeout(self._silence):
+                identity: dict[str, Any] = await scheduler.identity()
+        except TimeoutError as error:
+            raise self._away(f"it has not answered for {self._silence:g} s") from error
         except _AWAY as error:
             raise self._away(error) from error
-        self._known = dict(
-            sorted(
-                (str(about["name"]), _worker(address, about))
-                for address, about in identity["workers"].items()
-                if RESOURCE in about["resources"] and about["status"] == "running"
-            )
-        )
+        found = [
+            _worker(address, about)
+            for address, about in identity["workers"].items()
+            if RESOURCE in about["resources"] and about["status"] == "running"
+        ]
+        self._known = {one.name: one for one in heard_of(found, self._silence)}
         return self._known
 
     async def run(self, worker: str, request: bytes) -> bytes:
@@ -134,6 +142,21 @@ async def connected(reached: Reach, config: FleetConfig) -> AsyncIterator[DaskEn
         yield DaskEngine(client, config)
     finally:
         await client.close()
+
+
+def heard_of(workers: Sequence[WorkerNow], silence: float) -> Sequence[WorkerNow]:
+    """Return those of *workers* that the scheduler has heard of lately, sorted by name.
+
+    It keeps a worker that hangs for minutes. Its clock may be another than ours, so a worker counts
+    as silent when another was heard of that much later.
+
+    Args:
+        workers: All that are connected.
+        silence: Seconds after which a worker is silent. Dask lets large fleets speak more seldom.
+    """
+    latest = max((one.seen for one in workers), default=0.0)
+    limit = silence + len(workers) / _SPEAK_A_SECOND
+    return sorted((w for w in workers if latest - w.seen <= limit), key=lambda one: one.name)
 
 
 def quiet() -> None:

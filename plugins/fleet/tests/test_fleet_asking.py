@@ -201,6 +201,25 @@ async def test_a_subject_that_kills_every_worker_is_given_up_alone(desks: OpenDe
     assert 2 == len(engine.desks)
 
 
+async def test_a_worker_that_hangs_is_not_asked_again_while_there_are_others(desks) -> None:
+    async with desks("a", "b", plugin=quoting) as (fleet, engine):
+        run, asked = engine.run, []
+
+        async def hanging(worker: str, request: bytes) -> bytes:
+            asked.append(worker)
+            if worker == "a":
+                msg = "worker a has not answered for 30 s"
+                raise WorkerLost(msg)
+            return await run(worker, request)
+
+        engine.run = hanging
+        found = await fleet.map("price", SYMBOLS)
+        assert {Outcome} == {type(one) for one in found.values()}
+        assert 1 == asked.count("a")
+        del engine.desks["b"]
+        assert {WorkerLost} == {type(one) for one in (await fleet.map("price", ["X"])).values()}
+
+
 async def test_a_worker_that_was_started_anew_is_asked_anew(desks: OpenDesks) -> None:
     gate = Gate()
     async with desks("a", plugin=gate.plugin) as (fleet, engine):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -15,11 +16,19 @@ from typing import Any
 
 import pytest
 import trustme
+from distributed.security import Security
 
 from argo_mw import Argo, Outcome, QuotaExceeded
-from argo_mw.plugin import ConfigError, NotFound
-from argo_mw_fleet import FleetConfig, FleetPlugin, FleetUnavailable, open_fleet, place
-from argo_mw_fleet.dask_engine import connected
+from argo_mw.plugin import Closed, ConfigError, NotFound
+from argo_mw_fleet import (
+    FleetConfig,
+    FleetPlugin,
+    FleetUnavailable,
+    WorkerNow,
+    open_fleet,
+    place,
+)
+from argo_mw_fleet.dask_engine import connected, heard_of
 from argo_mw_fleet.reach import reach
 
 from .conftest import until
@@ -74,6 +83,8 @@ async def test_local_workers_answer_together(installed: Path) -> None:
                 await until(lambda: len(notes(installed, "begun")) == len(SYMBOLS))
             await until(lambda: len(notes(installed, "cancelled")) == len(SYMBOLS))
         await until(lambda: not any(map(is_running, by_process)))
+        with pytest.raises(Closed, match="the fleet is closed"):
+            await fleet.map("price", SYMBOLS)
 
 
 async def test_a_worker_that_is_killed_leaves_no_subject_without_an_answer(installed: Path) -> None:
@@ -118,6 +129,53 @@ async def test_local_workers_end_with_their_program(installed: Path) -> None:
     process.kill()
     await process.wait()
     await until(lambda: not is_running(worker))
+
+
+async def test_a_local_worker_whose_program_dies_while_it_starts_ends_too(installed: Path) -> None:
+    came = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await reader.read()
+        writer.close()
+
+    security = Security.temporary()
+    files = ("tls_ca_file", "tls_worker_cert", "tls_worker_key")
+    async with await asyncio.start_server(say_nothing, "127.0.0.1") as nobody:
+        told = {
+            "address": f"tls://127.0.0.1:{nobody.sockets[0].getsockname()[1]}",
+            "security": {name: getattr(security, name) for name in files},
+            "config": "argo.toml",
+            "name": "local-0",
+            "connect_timeout": 1000.0,
+            "slots": 1,
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "argo_mw_fleet", stdin=PIPE
+        )
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(told).encode() + b"\n")
+        await came.wait()
+        process.stdin.close()
+        assert 0 == await process.wait()
+
+
+async def test_a_local_worker_whose_program_died_before_it_began_ends(installed: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "argo_mw_fleet", stdin=PIPE, stderr=PIPE
+    )
+    assert (None, b"") == await process.communicate(b"")
+
+
+def test_a_worker_counts_as_silent_by_what_the_scheduler_heard_of_others() -> None:
+    def heard(**seen: float) -> list[str]:
+        workers = [WorkerNow(name, f"tls://{name}", seen=when) for name, when in seen.items()]
+        return [one.name for one in heard_of(workers, 30.0)]
+
+    assert ["a", "b"] == heard(b=1000.0, a=970.5)
+    assert ["b"] == heard(b=1000.0, a=969.0)
+    assert ["a"] == heard(a=5.0)
+    assert [] == heard()
 
 
 async def test_a_configuration_that_no_other_process_can_read_is_refused() -> None:
