@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from enum import Enum
+from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -85,6 +86,8 @@ class Day:
         start: Epoch seconds at which its first window begins.
         end: Epoch seconds at which its last window ends.
         minutes: How many minutes of trading it has.
+        stops: When trading ends for a while: at the day's end, and at a break. Of each, how many
+            of its minutes of trading are over then, and the epoch seconds.
     """
 
     number: int
@@ -93,9 +96,17 @@ class Day:
     start: int = field(init=False)
     end: int = field(init=False)
     minutes: int = field(init=False)
+    stops: tuple[tuple[int, int], ...] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         last = self.windows[-1]
+        stops = [
+            (before.first + before.minutes, before.end)
+            for before, after in pairwise(self.windows)
+            if after.start > before.end
+        ]
+        stops.append((last.first + last.minutes, last.end))
+        object.__setattr__(self, "stops", tuple(stops))
         object.__setattr__(self, "start", self.windows[0].start)
         object.__setattr__(self, "end", last.end)
         object.__setattr__(self, "minutes", last.first + last.minutes)
@@ -120,6 +131,17 @@ class Day:
     def phase(self, at: float) -> Phase:
         """Return what the market does at epoch second *at* of this day or the night after it."""
         return self.place(at)[0]
+
+    def next_stop(self, minutes: int) -> tuple[int, int]:
+        """Return the one of its stops that comes next after so many *minutes* of trading."""
+        for stop in self.stops:
+            if minutes < stop[0]:
+                return stop
+        return self.stops[-1]
+
+    def last_stop(self, at: float) -> int:
+        """Return when trading last stopped before epoch second *at*, at which there is none."""
+        return max((end for _, end in self.stops if end <= at), default=self.start)
 
     def when(self, minutes: int) -> int:
         """Return the epoch second at which *minutes* of its trading minutes are over."""
@@ -154,6 +176,11 @@ class Calendar:
         """Return the day after *day*, or ``None`` if it was not computed."""
         index = bisect_right(self._starts, day.start)
         return self._days[index] if index < len(self._days) else None
+
+    def next_of(self, day: Day) -> Day | None:
+        """Return the day that begins as *day* ends: trading goes on, and *day* has no close."""
+        following = self.after(day)
+        return following if following is not None and following.start == day.end else None
 
     def phase(self, at: float) -> Phase:
         """Return what the market does at epoch second *at*."""

@@ -45,7 +45,7 @@ class ErrorBudget:
         self._types = multipliers.by_type()
         self._without_prices = MultiplierPolicy(multipliers)
         self._minimum, self._delay = config.min_ttl, config.bar_delay
-        self._limit = int(config.max_ttl // MINUTE)
+        self._limit = max(1, int(config.max_ttl // MINUTE))
         self._by_symbol = config.of == "symbol"
         self._in_total = config.of == "total"
         per = _MINUTES.get(config.per)
@@ -61,7 +61,7 @@ class ErrorBudget:
             day = calendar.day(now)
         phase, over = day.place(now)
         if phase in _SHUT:
-            end, recheck = self._until_open(symbol, day, now), None
+            end, recheck = self._while_shut(situation, symbol, day)
         else:
             end, recheck = self._until_worth(situation, symbol, day, over)
         ttl = end + self._delay - now
@@ -150,26 +150,28 @@ class ErrorBudget:
         self, situation: Situation, symbol: Symbol, day: Day, over: int
     ) -> tuple[float, float | None]:
         """Return when a fetch is worthwhile if peers stay quiet, and when without peers."""
-        if symbol.gapped and situation.revealed:
-            return self._end(symbol, day, over, self._first_wait(symbol, day, over)), None
-        rate = self._rate(symbol)
-        pending = 1.0 / rate if rate > 0.0 else 0.0
+        rate, limit = self._rate(symbol), self._limit
         share = self._types.get(situation.data_type, 1.0)
-        account = self._account(symbol)
-        if rate > 0.0 and account.trial.fixed_decides:
-            spacing = pending * account.correction(rate, pending) * share
-            return self._end(symbol, day, over, max(1, round(spacing))), None
-        scale = self._scale(symbol, rate, pending) * share
-        minutes = self._minutes(
-            symbol, day, over, scale, symbol.urgency if situation.revealed else 1.0
-        )
+        pending = 0.0
         if rate > 0.0:
-            minutes = min(minutes, ceil(_STRETCH * pending * share))
+            pending = 1.0 / rate
+            limit = min(limit, ceil(_STRETCH * pending * share))
+        if situation.revealed and symbol.awaits(day):
+            wait = min(self._first_wait(symbol, day, over), limit)
+            return self._end(symbol, day, over, wait), None
+        if rate > 0.0:
+            account = self._account(symbol)
+            if account.trial.fixed_decides:
+                spacing = round(pending * account.correction(rate, pending) * share)
+                return self._end(symbol, day, over, max(1, min(spacing, limit))), None
+        scale = self._scale(symbol, rate, pending) * share
+        urgency = symbol.urgency if situation.revealed else 1.0
+        minutes = self._minutes(symbol, day, over, scale, urgency, limit)
         shared = symbol.shared_variance
         end = self._end(symbol, day, over, minutes)
         if shared * symbol.peer_coverage <= _MIN_SHARE:
             return end, None
-        longest = min(self._limit, ceil(minutes / (1.0 - shared)))
+        longest = min(limit, ceil(minutes / (1.0 - shared)))
         return self._end(symbol, day, over, longest), end + self._delay
 
     def _first_wait(self, symbol: Symbol, day: Day, over: int) -> int:
@@ -183,62 +185,80 @@ class ErrorBudget:
         night = symbol.night.share * level * day.minutes
         scale = self._scale(symbol, self._rate(symbol), 1.0)
         minutes = scale / sqrt(night * rate)
-        return max(1, min(int(minutes), self._limit))
+        return max(1, int(min(minutes, self._limit)))
 
-    def _minutes(self, symbol: Symbol, day: Day, minute: int, scale: float, urgency: float) -> int:
-        """Return in how many minutes from *minute* on the error reaches *scale* times sigma."""
+    def _minutes(
+        self, symbol: Symbol, day: Day, minute: int, scale: float, urgency: float, limit: int
+    ) -> int:
+        """Return in how many minutes from *minute* on the error reaches *scale* times sigma.
+
+        They are *limit* at most. After a close they are counted as if its last minutes went on.
+        """
         volatility, shape = symbol.volatility, day.shape
         squares, roots = volatility.profile_of(shape)
         buckets, ends = shape.bucket, shape.ends
-        limit, last = self._limit, day.minutes
+        last = day.minutes
         scale /= sqrt(volatility.level * urgency)
         error, passed = 0.0, 0
-        while minute < last and passed < limit:
+        while passed < limit:
             bucket = buckets[minute]
             square = squares[bucket]
             needed = int((scale * roots[bucket] - error) / square) + 1
             left = ends[minute] - minute
-            if needed <= left:
+            if needed <= left or (ends[minute] == last and symbol.calendar.next_of(day) is None):
                 passed += needed if needed > 0 else 1
-                return min(passed, limit)
+                break
             error += square * left
             passed += left
-            minute += left
-        return min(passed + 1, limit)
+            minute = (minute + left) % last
+        return min(passed, limit)
 
     def _end(self, symbol: Symbol, day: Day, over: int, minutes: int) -> float:
         """Return the epoch second at which *minutes* from *over* on, and their bar, are over.
 
-        What lives beyond the close lives as long again by the clock: reads right after the close
-        cost no fetch, and those of a night do not have its error all night. After a night the
-        price counts as changed: with the first bar, or before it when the upstream has bars from
-        outside the session.
+        A life that reaches a close goes on by the clock for what is left of it: as many reads after
+        the close as at any other time cost a fetch, and those of a night do not have its error all
+        night. It ends with the first bar at the latest, since a price counts as changed after a
+        night: or before it, when the upstream has bars from outside the session.
         """
-        over += minutes
-        over += -over % symbol.bar
-        while over > day.minutes:
-            following = symbol.calendar.after(day)
+        last = over + minutes
+        while True:
+            stop, closes = day.next_stop(over)
+            if last <= stop:
+                left = stop - last - (-last % symbol.bar)
+                return closes - left * MINUTE if left > 0 else closes
+            following = symbol.calendar.next_of(day) if stop == day.minutes else None
             if following is None:
-                return day.end + DAY
-            if following.start != day.end:
-                longest = min(minutes * MINUTE, self._config.max_ttl_closed)
-                return min(day.end + longest, self._opening(symbol, following))
-            day, over = following, max(1, over - day.minutes)
-        return day.when(over)
+                rest = min((last - stop) * MINUTE, self._config.max_ttl_closed)
+                return min(closes + rest, self._opening(symbol, day, stop))
+            day, over, last = following, 0, last - stop
 
-    def _until_open(self, symbol: Symbol, day: Day, now: float) -> float:
-        if now < day.end:
-            end: float = day.when(day.over(now) + 1)
-        elif now < day.end + self._delay:
-            end = day.end  # its last bar may not be there yet, and would be missed all night
-        else:
-            following = symbol.calendar.after(day)
-            end = day.end + DAY if following is None else self._opening(symbol, following)
-        return min(end, now + self._config.max_ttl_closed)
+    def _while_shut(
+        self, situation: Situation, symbol: Symbol, day: Day
+    ) -> tuple[float, float | None]:
+        """Return when what has come while the market is closed ends, and from when to recheck it.
 
-    def _opening(self, symbol: Symbol, day: Day) -> float:
-        """Return when *day* has the first bar of *symbol*."""
-        return day.start - self._delay if symbol.off_hours else day.when(1)
+        What was asked for before the close may be the price of then, so it lives no longer than if
+        it had come at once. So may what was asked for before the last bar was there, and would be
+        read all night.
+        """
+        now, asked_at = situation.now, situation.asked_at
+        closed = day.last_stop(now)
+        if asked_at < closed:
+            return self._until_worth(situation, symbol, day, day.over(asked_at))
+        if asked_at < closed + self._delay:
+            return closed, None
+        opening = self._opening(symbol, day, day.over(now))
+        return min(opening, now + self._config.max_ttl_closed), None
+
+    def _opening(self, symbol: Symbol, day: Day, over: int) -> float:
+        """Return when the first bar of *symbol* is over after the close at *over* of *day*."""
+        if over < day.minutes:
+            return day.when(over + 1)
+        following = symbol.calendar.after(day)
+        if following is None:
+            return day.end + DAY
+        return following.start - self._delay if symbol.off_hours else following.when(1)
 
     def _why(self, symbol: Symbol, phase: Phase) -> str:
         level, day = symbol.volatility.level, symbol.day

@@ -10,6 +10,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from argo_mw.plugin import (
+    ASKED_AT,
     AnswerSeen,
     Call,
     ConfigError,
@@ -99,6 +100,7 @@ class AdaptiveTtl:
         self._clock = context.clock
         self._opened = opened
         self._moved: set[str] = set()
+        self._reveals: dict[str, bool] = {}
         self._saving: asyncio.Task[None] | None = None
         self._inherited = False
         self._first_unknown = ""
@@ -114,10 +116,11 @@ class AdaptiveTtl:
         if subject:
             await self._prepare(subject)
         price = await self._price_versions(call)
+        asked_at = self._clock.time()
         outcome = await call_next(call)
         if isinstance(outcome.value, Stream):
             return outcome
-        outcome = self._with_ttl(call, outcome)
+        outcome = self._with_ttl(call, outcome, asked_at)
         if price is None:
             return outcome
         versions = (*outcome.versions, *price.versions)
@@ -136,7 +139,7 @@ class AdaptiveTtl:
             self._context.report_shadow(NAME, call, outcome, kept=kept, why=why)
         if kept is not None or isinstance(outcome.value, Stream):
             return
-        life = self._life(call, outcome)
+        life = self._life(call, outcome, self._asked_at(call))
         await self._in_shadow.keep(call, outcome, life.ttl, life.why)
         if life.revealed:
             self._schedule(self._shadow_refresher, call.subject, life)
@@ -153,7 +156,8 @@ class AdaptiveTtl:
         if call.subject:
             with suppress(ConfigError):
                 self.calendars.of(call.subject, self._clock.time())
-        decision = self._decide(call, self._situation(call, revealed=False))
+        revealed = self._reveals.get(call.operation.name, _is_price(call))
+        decision = self._decide(call, self._situation(call, revealed=revealed))
         ttl, by = self._limited(call, decision.ttl, _NO_ANSWER)
         return self._note(call, decision, ttl, by)
 
@@ -174,6 +178,7 @@ class AdaptiveTtl:
             return
         self._inherited = True
         self._first_unknown = previous._first_unknown
+        self._reveals = previous._reveals
         self.stats.take_over(previous.stats)
         if self.refresher is not None and previous.refresher is not None:
             self.refresher.take_over(previous.refresher)
@@ -259,19 +264,20 @@ class AdaptiveTtl:
             self._shadow_refresher.recheck_peers(symbol)
         return True
 
-    def _with_ttl(self, call: Call, outcome: Outcome) -> Outcome:
-        life = self._life(call, outcome)
+    def _with_ttl(self, call: Call, outcome: Outcome, asked_at: float) -> Outcome:
+        life = self._life(call, outcome, asked_at)
         if life.revealed:
             self._schedule(self.refresher, call.subject, life)
         return outcome.evolve(expires_at=life.ends).shaped_by(NAME, life.why)
 
-    def _life(self, call: Call, outcome: Outcome) -> _Life:
-        """Return how long *outcome*, which has just been fetched, is to live."""
+    def _life(self, call: Call, outcome: Outcome, asked_at: float) -> _Life:
+        """Return how long *outcome* is to live, which has just come and was asked for then."""
         revealed = False
         if call.subject and _is_price(call):
             revealed = self._learn(call.subject, outcome)
+            self._reveals[call.operation.name] = revealed
         now = self._clock.time()
-        situation = self._situation(call, revealed=revealed)
+        situation = self._situation(call, revealed=revealed, asked_at=asked_at)
         if revealed and situation.symbol is not None and self._refresh_policy is not None:
             self._refresh_policy.record_fetch(situation.symbol)
         decision = self._decide(call, situation)
@@ -295,14 +301,22 @@ class AdaptiveTtl:
         known = not subject or self.calendars.name_of(subject) != UNKNOWN
         return "" if known else " (its market is not known)"
 
-    def _situation(self, call: Call, *, revealed: bool) -> Situation:
+    def _asked_at(self, call: Call) -> float:
+        """Return when *call*, which was asked already, was asked, in seconds since the epoch."""
+        now, asked_at = self._clock.time(), call.extensions.get(ASKED_AT)
+        if not isinstance(asked_at, float):
+            return now
+        return now - max(0.0, self._clock.monotonic() - asked_at)
+
+    def _situation(self, call: Call, *, revealed: bool, asked_at: float | None = None) -> Situation:
         now = self._clock.time()
         subject = call.subject
         data_type = call.operation.data_type
         if not subject:
             return Situation(data_type, "", now)
-        calendar = self.calendars.ready(subject, now)
-        return Situation(data_type, subject, now, calendar, self.stats.get(subject), revealed)
+        calendar, symbol = self.calendars.ready(subject, now), self.stats.get(subject)
+        asked_at = now if asked_at is None else asked_at
+        return Situation(data_type, subject, now, calendar, symbol, revealed, asked_at)
 
     def _limited(self, call: Call, ttl: float, outcome: Outcome) -> tuple[float, str]:
         """Return *ttl* within the limits of caller, upstream and operation, and which one binds.

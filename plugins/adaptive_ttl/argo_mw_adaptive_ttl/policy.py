@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol, runtime_checkable
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from argo_mw.plugin import Context
 from argo_mw_adaptive_ttl.calendars import Calendar, Phase
@@ -27,6 +27,7 @@ class Situation:
         calendar: The symbol's calendar, or ``None`` for an answer without a subject.
         symbol: What is known about the symbol, or ``None`` when nothing is.
         revealed: Whether the answer itself brought news of the price.
+        asked_at: Epoch seconds at which it was asked for: it may be no newer.
     """
 
     data_type: str
@@ -35,6 +36,11 @@ class Situation:
     calendar: Calendar | None = None
     symbol: Symbol | None = None
     revealed: bool = False
+    asked_at: float = field()
+
+    @asked_at.default
+    def _now(self) -> float:
+        return self.now
 
     @property
     def volatility(self) -> float | None:

@@ -132,6 +132,12 @@ class Symbol:
         """Return whether the day is under way and its first trade has not been seen."""
         return self.gapped and self.over > 0
 
+    def awaits(self, day: Day) -> bool:
+        """Return whether no trade of *day* is known, before which the market was closed."""
+        if self.day.start == day.start:
+            return self.gapped
+        return self.price > 0.0 and day.start > self.day.end
+
     def learn_loading(self, forecast: float, actual: float) -> None:
         """Compare the *actual* move with the *forecast* of peers at a loading of 1, in sigma."""
         if forecast != 0.0:

@@ -147,20 +147,6 @@ def test_an_answer_of_the_first_moment_after_the_close_does_not_last_all_night()
     assert market.decide(symbol, close + 1.0, revealed=False) > 3600.0
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (5, 6)])
-def test_answers_of_the_last_minutes_live_as_long_again_after_the_close(
-    before: int, after: int
-) -> None:
-    """A read right after the close costs no fetch; all those of a night share one."""
-    market = Market(ErrorBudgetConfig(fetches=0.1), lambda _: 6.0)
-    market.trade(2)
-    symbol = market.stats.symbols["AAPL"]
-    last = symbol.day.end - MINUTE * before + 30.0
-    symbol.over = symbol.day.minutes - before
-
-    assert last + market.decide(symbol, last) == symbol.day.end + MINUTE * after + 1.0
-
-
 def test_no_life_goes_on_after_the_close_for_longer_than_a_closed_market_allows() -> None:
     market = Market(ErrorBudgetConfig(fetches=0.1, max_ttl_closed=90.0), lambda _: 6.0)
     market.trade(2)
@@ -169,17 +155,6 @@ def test_no_life_goes_on_after_the_close_for_longer_than_a_closed_market_allows(
     symbol.over = symbol.day.minutes - 5
 
     assert last + market.decide(symbol, last) == symbol.day.end + 90.0 + 1.0
-
-
-def test_a_market_that_never_closes_ends_no_life_at_midnight() -> None:
-    market = Market(ErrorBudgetConfig(error_bp=300.0), lambda _: 1.0)
-    market.calendar = Calendars().of("BTC-USD", NOON)
-    market.trade(2, name="BTC-USD")
-    symbol = market.stats.symbols["BTC-USD"]
-    last = symbol.day.end - 30.0
-    symbol.over = symbol.day.minutes - 1
-
-    assert last + market.decide(symbol, last) > symbol.day.end + 1.0
 
 
 def test_no_life_goes_on_beyond_the_next_sessions_first_bar() -> None:
@@ -383,3 +358,13 @@ def test_an_account_that_begins_at_the_open_does_not_take_it_for_the_day() -> No
 
     assert sum(sigmas) / 60 > 1.6 * 8.0
     assert pytest.approx(8.0, rel=0.3) == symbol.fetch_rate.sigma
+
+
+def test_no_life_is_longer_than_four_spacings_even_while_peers_stay_quiet() -> None:
+    policy, stats, now = twins(moved=0.0)
+    symbol = stats.symbols["A-USD"]
+    symbol.shared_variance, symbol.peer_coverage = 0.95, 1.0
+    decision = policy.decide(Situation("market_data", "A-USD", now, symbol.calendar, symbol))
+
+    assert decision.recheck is not None
+    assert decision.ttl <= 4 * 4 * MINUTE + 1.0
