@@ -9,10 +9,12 @@ version 8, 48 bits of milliseconds, then a digest.
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Callable
+
+from argo_mw.base.entropy import random_bytes
+from argo_mw.base.process import this_process
 
 _VERSION = 7 << 76
 _DERIVED = 8 << 76
@@ -35,17 +37,17 @@ class TimeOrderedIds:
         self._now = now
         self._milliseconds = -1
         self._random = 0
-        self._owner = os.getpid()
+        self._owner = this_process.token
 
     def __call__(self) -> bytes:
         """Return the next identifier, greater than every one before it."""
         milliseconds = int(self._now() * 1000)
         # A forked child must not go on counting where its parent does.
-        if milliseconds > self._milliseconds or self._owner != os.getpid():
-            self._owner = os.getpid()
+        if milliseconds > self._milliseconds or self._owner is not this_process.token:
+            self._owner = this_process.token
             self._milliseconds = max(milliseconds, self._milliseconds)
             # The two top bits are left free, so that counting on never overflows into the version.
-            self._random = int.from_bytes(os.urandom(9), "big") & ((1 << 72) - 1)
+            self._random = int.from_bytes(random_bytes(9), "big") & ((1 << 72) - 1)
         else:
             self._random += 1
         high, low = self._random >> 62, self._random & _LOW

@@ -22,6 +22,7 @@ class Costs:
     """
 
     kinds = (RequestSettled,)
+    priced_only = True
 
     def __init__(self, events: Events) -> None:
         self._events = events

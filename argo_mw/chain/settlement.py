@@ -16,7 +16,7 @@ from argo_mw.model.call import Call
 from argo_mw.model.charge import Charge, ChargeStatus
 from argo_mw.model.events import Events, RequestSettled
 from argo_mw.model.guard import Result
-from argo_mw.model.outcome import Cost, Outcome
+from argo_mw.model.outcome import NO_COST, Cost, Outcome
 from argo_mw.model.stream import Stream
 from argo_mw.model.upstream import Upstream
 
@@ -58,7 +58,8 @@ class Settlement:
 
     def begin(self, calls: Sequence[Call]) -> SentRequest | None:
         """Note that a request for *calls* goes out; ``None`` while nothing observes its cost."""
-        if RequestSettled not in self._events.wanted:
+        events = self._events
+        if RequestSettled not in events.wanted or not (self._priced or events.unpriced):
             return None
         sent = SentRequest(calls, self._clock.monotonic())
         for call in calls:
@@ -132,6 +133,8 @@ class Settlement:
 
 def _possible(cost: Cost) -> Cost:
     """Return *cost*, or an unknown one if no request can cost that: less than 0, or infinity."""
+    if cost is NO_COST:
+        return cost
     model = _word(cost.model)
     if model != cost.model:
         cost = evolve(cost, model=model)
@@ -170,7 +173,9 @@ def _word(text: object) -> str:
 
 def _share(sent: SentRequest, cost: Cost) -> Cost:
     """Return *cost* with a call's share of the requests: the upstream has named none."""
-    return evolve(cost, requests=sent.requests / len(sent.calls))
+    share = sent.requests / len(sent.calls)
+    # Most upstreams name no cost at all, and copying one takes longer than all else here.
+    return Cost(requests=share) if cost is NO_COST else evolve(cost, requests=share)
 
 
 def _status(error: BaseException) -> ChargeStatus:

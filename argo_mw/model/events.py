@@ -223,12 +223,14 @@ class Events:
         active: Whether there is an observer: the same as ``if events:``, without its frame.
         calls: Whether an observer wants events of every call, those answered from memory included.
         wanted: The kinds of events that some observer wants.
+        unpriced: Whether an observer wants :class:`RequestSettled` of requests that cost nothing,
+            too: all do but one whose attribute ``priced_only`` is true.
 
     An observer runs on the event loop and must not block. One that raises is removed and logged:
     observing must not change what is observed.
     """
 
-    __slots__ = ("_by_kind", "_observers", "active", "calls", "wanted")
+    __slots__ = ("_by_kind", "_observers", "active", "calls", "unpriced", "wanted")
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
         self._listen(observers)
@@ -269,6 +271,8 @@ class Events:
         )
         self._by_kind = {kind: self._wanting(kind) for kind in self.wanted}
         self.calls = not self.wanted.isdisjoint((CallEnded, LayerActed))
+        of_costs = self._wanting(RequestSettled)
+        self.unpriced = not all(getattr(one, "priced_only", False) for one in of_costs)
 
     def _wanting(self, kind: type) -> tuple[Observer, ...]:
         return tuple(o for o, kinds in self._observers if issubclass(kind, kinds))

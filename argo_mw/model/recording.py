@@ -7,9 +7,10 @@ operation's recording, and the plugin that owns the operation declares the table
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, final
 
 from attrs import define, frozen
+from msgspec import Struct
 
 from argo_mw.base.fingerprint import fingerprint
 from argo_mw.base.ids import TimeOrderedIds, derived_id
@@ -34,8 +35,8 @@ class Row:
     tags: tuple[str, ...] = ()
 
 
-@frozen(eq=False)
-class AnsweredCall:
+@final
+class AnsweredCall(Struct, frozen=True, eq=False):
     """What a recording may know of a call and its answer.
 
     Attributes:

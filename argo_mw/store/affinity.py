@@ -3,28 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from threading import get_ident
-from typing import Final
 
 from argo_mw.base.errors import Closed
-
-
-class _Process:
-    """A token for this process: cheaper than ``os.getpid``, which is a system call."""
-
-    __slots__ = ("token",)
-
-    def __init__(self) -> None:
-        self.token = object()
-
-    def forked(self) -> None:
-        self.token = object()
-
-
-_process: Final = _Process()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_process.forked)
+from argo_mw.base.process import this_process
 
 
 class LoopAffinity:
@@ -38,7 +20,7 @@ class LoopAffinity:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()
-        self._token = _process.token
+        self._token = this_process.token
 
     def check(self) -> None:
         """Raise unless the handle is used on the loop and in the process that opened it.
@@ -46,7 +28,7 @@ class LoopAffinity:
         Raises:
             Closed: This is another process, forked since, or another event loop.
         """
-        if self._token is not _process.token:
+        if self._token is not this_process.token:
             msg = "the shared store was opened before this process was forked; open it here"
             raise Closed(msg)
         # Asking for the running loop is slower, and no other loop can run in the thread of one

@@ -5,12 +5,12 @@ The proof at the top of ``tag_versions.py`` refers to this module as the mirror.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from attrs import define, frozen
 
+from argo_mw.base.entropy import random_bytes
 from argo_mw.store.tag_snapshot import Freshness, TagSnapshot, TagVersion
 
 HARD: Final = "tag:h:"
@@ -238,13 +238,13 @@ class TagMirror:
 
 def new_version() -> bytes:
     """Return a version unlike every other: 8 random bytes, the first not zero."""
-    version = os.urandom(8)
+    version = random_bytes(8)
     return version if version[0] else b"\x01" + version[1:]
 
 
 def first_version() -> bytes:
     """Return the version of a tag that has none: like :func:`new_version`, and begins with zero."""
-    return b"\0" + os.urandom(7)
+    return b"\0" + random_bytes(7)
 
 
 def is_first(version: bytes) -> bool:

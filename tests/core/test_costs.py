@@ -287,6 +287,19 @@ async def test_requests_that_cost_nothing_are_settled_and_not_recorded(open_argo
         assert [] == table.charges
 
 
+async def test_what_costs_nothing_is_worked_out_only_for_an_observer_other_than_the_recorder(
+    open_argo,
+) -> None:
+    async with open_argo(Scripted("a", ["bars"]), plugins={"table": Table()}) as argo:
+        events = context_of(argo).events
+        assert (True, False) == (RequestSettled in events.wanted, events.unpriced)
+        await argo.call("bars", symbol="AAPL")
+        seen = settled_of(argo)
+        assert events.unpriced
+        await argo.call("bars", symbol="IBM")
+        assert ["IBM"] == [charge.subject for event in seen for charge in event.charges]
+
+
 async def test_a_layer_s_savings_go_into_the_same_table(open_argo) -> None:
     table = Table()
     async with open_argo(priced(), plugins={"table": table}) as argo:

@@ -57,7 +57,8 @@ class Recorder:
             outcome.value.on_done(lambda stream: self._when_complete(call, outcome, stream))
             return outcome
         try:
-            await self._keep(call, self._rows(call, outcome))
+            if rows := self._rows(call, outcome):
+                await self._keep(call, rows)
         except _NOT_KEPT as error:
             # An answer without an encoding will never be kept, whatever its caller waits for.
             if self._config.durable and not isinstance(error, NotEncodable):
@@ -84,7 +85,7 @@ class Recorder:
         store = self._store()
         # What is not to be safe at once holds back no answer while the sink cannot write.
         hasty = not self._config.durable
-        receipts = [await store.record(row, hasty=hasty) for row in rows]
+        receipts = [store.try_record(row) or await store.record(row, hasty=hasty) for row in rows]
         wanted = call.extensions.get(RECEIPTS)
         if isinstance(wanted, list):
             wanted += receipts
@@ -93,8 +94,7 @@ class Recorder:
             for receipt in receipts:
                 # A caller who leaves must not take the row of another along.
                 await asyncio.shield(receipt)
-        if rows:
-            self._context.announce(NAME, "recorded", call)
+        self._context.announce(NAME, "recorded", call)
 
     def _rows(self, call: Call, outcome: Outcome) -> list[Row]:
         answered = self._answered(call, outcome)
@@ -113,13 +113,11 @@ class Recorder:
             as_of=outcome.as_of,
             time=self._context.clock.time(),
             lacks=outcome.lacks,
-            identity=self._identity(call, outcome),
+            identity=self._identity(call, outcome) if call.operation.kind == "compute" else "",
         )
 
     def _identity(self, call: Call, outcome: Outcome) -> str:
-        """Return what a computed answer follows from; "" for one that was fetched or thought up."""
-        if call.operation.kind != "compute":
-            return ""
+        """Return what a computed answer follows from; those that are fetched follow from none."""
         made_of = {tag.removeprefix(_OP) for tag in outcome.tags if tag.startswith(_OP)}
         configured = self._context.configuration_of(made_of | {call.operation.name})
         return fingerprint((call.key, outcome.as_of, configured, outcome.lacks))
@@ -164,7 +162,8 @@ class Recorder:
 
     async def _keep_whole(self, call: Call, whole: Outcome) -> None:
         try:
-            await self._keep(call, self._rows(call, whole))
+            if rows := self._rows(call, whole):
+                await self._keep(call, rows)
         except _NOT_KEPT as error:
             self._left_out(call, whole, str(error))
 

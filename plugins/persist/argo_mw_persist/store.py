@@ -140,6 +140,16 @@ class RecordStore:
         self.schema.check(row.table)
         return self.writer.put(row, hasty=hasty)
 
+    def try_record(self, row: Row) -> Receipt | None:
+        """Queue *row* if there is room, and return its receipt; ``None`` where it has to wait.
+
+        Raises:
+            ConfigError: No plugin declares the row's table.
+            Closed: The store is shutting down.
+        """
+        self.schema.check(row.table)
+        return self.writer.try_put(row)
+
     async def flush(self) -> None:
         """Return once everything recorded before is written or refused."""
         await self.writer.flush()

@@ -145,6 +145,14 @@ class Writer:
                 raise self._full()
         return self._take(row)
 
+    def try_put(self, row: Row) -> Receipt | None:
+        """Enqueue *row* if there is room, and return its receipt; ``None`` where it has to wait.
+
+        Raises:
+            Closed: The writer is shutting down.
+        """
+        return self._take(row) if self._limiter.try_acquire() else None
+
     def offer(self, row: Row) -> Receipt:
         """Enqueue *row* without waiting, and return its receipt.
 

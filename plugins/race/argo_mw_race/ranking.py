@@ -47,6 +47,7 @@ class Ranking:
     ) -> None:
         self.rules = config.rules(operation)
         self.budget = HedgingBudget(config.hedge_budget, config.hedge_burst)
+        self._kind = operation.kind
         self._config = config
         self._clock = clock
         self._rng = rng
@@ -72,8 +73,7 @@ class Ranking:
         first, *others = plan.order
         able = [one for one in self.not_scarce(others) if not self._is_refused(one)]
         probed = self._due_for_probe(upstreams, first, able)
-        share = self._config.probe_ratio / self.stats(first).calls_per_request
-        if probed is None and able and self._rng.random() < share:
+        if probed is None and able and self._draws_probe(first):
             probed = min(able, key=lambda one: self.stats(one).observed_at)
         if probed is None:
             return plan
@@ -128,6 +128,16 @@ class Ranking:
             return f"{upstream.name} ({stats.latency:.3g} s, {stats.error_rate:.0%} errors{stuck})"
         known = f"no answer, {stats.error_rate:.0%} errors" if stats.error_rate else "not known yet"
         return f"{upstream.name} ({known}{stuck})"
+
+    def _draws_probe(self, first: Upstream) -> bool:
+        """Return whether a call that *first* would answer probes another one, by chance.
+
+        Not where that takes one more request: now, because calls to *first* share one, or later,
+        because an answer of another language model is no answer of this one.
+        """
+        if first.batching is not None or self._kind == "llm":
+            return False
+        return self._rng.random() < self._config.probe_ratio
 
     def _due_for_probe(
         self, upstreams: Sequence[Upstream], first: Upstream, able: Sequence[Upstream]

@@ -163,7 +163,7 @@ class TestLearning:
             answers = [(await ask_for(stage, argo, symbols))[0].value for _ in range(30)]
             assert ["slow", "other"] == list(dict.fromkeys(answers))
 
-    async def test_calls_that_travel_together_are_probed_as_rarely_as_one(self, stage):
+    async def test_calls_that_travel_together_count_as_one_request(self, stage):
         gathers = stage.upstream("gathers", (0.1, "bars"), gathers=True)
         other = stage.upstream("other", (0.1, "other"))
         async with stage.open(gathers, other) as argo:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from argo_mw import ConfigError, Outcome
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import Limits, Stream, Upstream, operation
+from argo_mw.plugin import AnyOperation, Batching, Call, Limits, Stream, Upstream, operation
 from argo_mw.testing import FakeClock
 from argo_mw_race.budget import HedgingBudget, PaidHedge
 from argo_mw_race.config import RaceConfig
@@ -39,12 +40,16 @@ async def nothing(call: object) -> Outcome:
     return Outcome(None)
 
 
+async def none_of_many(calls: Sequence[Call]) -> Sequence[Outcome]:
+    return [Outcome(None) for _ in calls]
+
+
 def upstream(name: str, **options: object) -> Upstream:
     return Upstream(name, {"bars"}, nothing, **options)
 
 
-def new_ranking(clock: FakeClock, **config: object) -> Ranking:
-    return Ranking(bars, RaceConfig(**config), clock, random.Random(1))
+def new_ranking(clock: FakeClock, asked: AnyOperation = bars, **config: object) -> Ranking:
+    return Ranking(asked, RaceConfig(**config), clock, random.Random(1))
 
 
 class TestProductLimit:
@@ -437,6 +442,15 @@ class TestRanking:
         probes = [plan for plan in plans if plan.probe]
         assert 140 <= len(probes) <= 260
         assert {"near"} == {plan.order[0].name for plan in probes}
+
+    def test_no_call_probes_by_chance_where_that_takes_one_more_request(self):
+        gathers = upstream("gathers", batching=Batching(none_of_many))
+        for first, asked in ((gathers, bars), (upstream("model"), opinion)):
+            ranking = new_ranking(FakeClock(), asked, probe_ratio=1.0)
+            other = upstream("other")
+            for one, seconds in ((first, 0.1), (other, 0.2)):
+                ranking.stats(one).answered(seconds, 0.0, 0.0)
+            assert not ranking.plan([first, other]).probe
 
     def test_a_call_probes_only_if_the_budget_can_hedge_it(self):
         ranking = new_ranking(FakeClock(), probe_ratio=1.0, hedge_budget=0.0)

@@ -25,24 +25,8 @@ from argo_mw.plugin import (
 GivenSignal = tuple[str, str, float, float, float]
 """Symbol, action, confidence, seconds since the epoch, price."""
 
-_COLUMNS = (
-    "id",
-    "tenant",
-    "symbol",
-    "action",
-    "confidence",
-    "timestamp",
-    "price",
-    "upstream",
-    "outcome",
-    "is_active",
-    "exit_price",
-    "profit",
-    "exit_timestamp",
-    "voices",
-    "detail",
-)
-"""The columns of recorded signals, in the order of a row's cells."""
+_NOT_CLOSED: Final = (None, None, True, None, None, None, None, None)
+"""The last cells of an open signal: all that its voices, its detail and its end would fill."""
 
 _OPEN_SIGNAL: Final = (
     "INSERT INTO signals (id, tenant, symbol, action, confidence, timestamp, price, is_active) "
@@ -86,18 +70,8 @@ class Desk:
     def _rows(self, answered: AnsweredCall) -> list[Row]:
         assert isinstance(answered.value, tuple)
         symbol, action, confidence, at, price = answered.value
-        cells = {
-            "id": self._ids(),
-            "tenant": "",
-            "symbol": symbol,
-            "action": action,
-            "confidence": confidence,
-            "timestamp": round(at * 1e6),
-            "price": price,
-            "is_active": True,
-        }
-        named = tuple(cells.get(column) for column in _COLUMNS)
-        return [Row("signals", named, (f"signals:{symbol}", "signals"))]
+        known = (self._ids(), "", symbol, action, confidence, round(at * 1e6), price)
+        return [Row("signals", known + _NOT_CLOSED, (f"signals:{symbol}", "signals"))]
 
 
 def fill(path: Path, names: Sequence[str], count: int, until: float) -> None:
