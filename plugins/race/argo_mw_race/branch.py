@@ -34,6 +34,7 @@ class Branch:
         outcome: Its acceptable answer, once there is one.
         error: Its error, once there is one.
         gathering: The branches whose calls travel in the same request.
+        unsent: Whether its call may still travel with others, in a request to come.
         hedged: Whether it was late and another was asked.
         abandoned: Whether it was cancelled because the call has ended without it.
     """
@@ -46,8 +47,14 @@ class Branch:
     outcome: Outcome | None = None
     error: Exception | None = None
     gathering: Gathering = field(factory=Gathering)
+    unsent: bool = False
     hedged: bool = False
     abandoned: bool = False
+
+    def leave_waiting_room(self) -> None:
+        """Note that its call travels with no others from now on: it was sent, or needs not be."""
+        self.stats.unsent -= self.unsent
+        self.unsent = False
 
     @property
     def started(self) -> float:

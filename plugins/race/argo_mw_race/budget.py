@@ -38,11 +38,15 @@ class HedgingBudget:
     @property
     def pays(self) -> bool:
         """Whether there is enough for a hedge."""
-        return self.balance >= 1 - _ROUNDING
+        return self.can_pay(1.0)
+
+    def can_pay(self, hedges: float) -> bool:
+        """Return whether there is enough for so many *hedges*."""
+        return self.balance >= hedges - _ROUNDING
 
     def withdraw(self, hedges: float = 1.0) -> bool:
         """Pay for so many *hedges*; return False if there is not enough for all of them."""
-        if self.balance < hedges - _ROUNDING:
+        if not self.can_pay(hedges):
             return False
         self.balance -= hedges
         return True

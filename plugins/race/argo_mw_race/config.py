@@ -87,7 +87,9 @@ class RaceConfig:
             one, and their hedges as the number of requests that they need.
         hedge_burst: Hedges that may be saved up.
         probe_ratio: The share of requests that first ask another upstream than the best known one,
-            so that a recovered upstream is found again.
+            to find one that has become better. None does so by chance where it would take one
+            more request: where the best known answers several calls in one, and with language
+            models, whose answers are used again for the same model only.
         seconds_per_usd: Seconds of latency that a saved US dollar is worth when upstreams are put
             in order.
         scarce_per_day: Upstreams with at most this many requests a day are neither raced, hedged

@@ -118,6 +118,9 @@ class FanOut:
         lateness = StallAwareLimit(now, now + hedge_delay, _MIN_STALL)
         branch: Branch = Branch(upstream, stats, reason, task, lateness)
         stats.start(reason)
+        if upstream.batching is not None:
+            branch.unsent = True
+            stats.unsent += 1
         if reason in ("hedge", "probe"):
             self._context.acted(NAME, reason)
         self.branches.append(branch)
@@ -224,6 +227,7 @@ class FanOut:
 
     def _on_sent(self, branch: Branch, paid: PaidHedge | None, request: Request) -> None:
         """Note that *request* goes out for *branch*, and maybe for others."""
+        branch.leave_waiting_room()
         if paid is not None:
             paid.on_sent()
         if branch.upstream.batching is None or branch.abandoned:
@@ -238,6 +242,7 @@ class FanOut:
     def _on_end(self, branch: Branch, task: asyncio.Task[Outcome | Exception]) -> None:
         now = self.now()
         seconds = now - branch.started
+        branch.leave_waiting_room()
         gathering = branch.gathering
         gathering.running -= 1
         if not gathering.running:

@@ -142,7 +142,10 @@ class Ranking:
     def _due_for_probe(
         self, upstreams: Sequence[Upstream], first: Upstream, able: Sequence[Upstream]
     ) -> Upstream | None:
-        """Return one of *able* that may be better than *first* again, unless it is being probed."""
+        """Return one of *able* that may be better than *first* again, unless it is being probed.
+
+        Calls that travel together are one probe, as long as the budget can hedge them all.
+        """
         now, initial = self._clock.monotonic(), self.rules.initial_latency
 
         def optimistic_cost(upstream: Upstream) -> float:
@@ -150,7 +153,13 @@ class Ranking:
             return self._cost(upstream, upstreams.index(upstream), seconds)
 
         best = min([first, *able], key=optimistic_cost)
-        return None if best is first or self.stats(best).in_flight else best
+        if best is first:
+            return None
+        stats = self.stats(best)
+        joining = stats.unsent
+        hedges = 1 if first.batching is not None else joining + 1
+        alone = stats.in_flight == joining and self.budget.can_pay(hedges)
+        return best if alone else None
 
     def _rank(self, upstream: Upstream, place: int) -> tuple[bool, bool, bool, float]:
         stats = self.stats(upstream)

@@ -73,6 +73,7 @@ class UpstreamStats:
         observed_at: Monotonic seconds of the last observation.
         refused_until: Seconds since the epoch until which guards refuse, as far as is known.
         in_flight: Branches that have not ended.
+        unsent: Those of them whose calls may still travel with others, in a request to come.
         overdue: Branches in flight that were late, unless a branch started later was answered.
         calls_per_request: The mean number of calls that travel in one request to it.
         tally: What happened, in numbers.
@@ -91,6 +92,7 @@ class UpstreamStats:
         "overdue",
         "refused_until",
         "tally",
+        "unsent",
     )
 
     def __init__(self, quantile: float) -> None:
@@ -100,6 +102,7 @@ class UpstreamStats:
         self.observed_at = -math.inf
         self.refused_until = 0.0
         self.in_flight = 0
+        self.unsent = 0
         self.overdue = 0
         self.calls_per_request = 1.0
         self._gatherings: WeakKeyDictionary[Request, Gathering] = WeakKeyDictionary()

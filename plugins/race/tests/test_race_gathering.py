@@ -163,6 +163,40 @@ class TestLearning:
             answers = [(await ask_for(stage, argo, symbols))[0].value for _ in range(30)]
             assert ["slow", "other"] == list(dict.fromkeys(answers))
 
+    @pytest.mark.parametrize(
+        ("hedge_budget", "asked"), [(0.5, [("S0", "S1", "S2")]), (0.05, [("S0",)])]
+    )
+    async def test_what_may_be_well_again_is_probed_by_as_many_as_the_budget_can_hedge(
+        self, stage, hedge_budget, asked
+    ):
+        gathers = stage.upstream("gathers", (0.1, "bars"), gathers=True)
+        other = stage.upstream("other", (0.1, "other"))
+        async with stage.open(gathers, other, hedge_budget=hedge_budget) as argo:
+            for _ in range(5):
+                await stage.ask(argo)
+            await stage.clock.advance(60.0)
+            gathers.script = [(0.1, ValueError("no")), (0.1, "bars")]
+            assert "other" == (await stage.ask(argo)).value
+            assert "other" == (await stage.ask(argo)).value
+            await stage.clock.advance(120.0)
+            before, elsewhere = len(gathers.requests), len(other.requests)
+            await ask_for(stage, argo, SIX[:3])
+            probed = [tuple(call.subject for call in one) for one in gathers.requests[before:]]
+            assert asked == probed
+            assert 3 - len(asked[0]) == len(other.requests) - elsewhere
+            assert 0 == stats_of(argo, gathers).unsent
+
+    async def test_a_call_that_leaves_before_its_request_is_sent_leaves_nothing_behind(self, stage):
+        gathers = stage.upstream("gathers", (0.1, "bars"), gathers=True)
+        other = stage.upstream("other", (0.1, "other"))
+        async with stage.open(gathers, other) as argo:
+            leaving = asyncio.create_task(argo.outcome("bars", symbol="LEAVES"))
+            await settle()
+            assert 1 == stats_of(argo, gathers).unsent
+            leaving.cancel()
+            await settle()
+            assert (0, 0) == (stats_of(argo, gathers).unsent, stats_of(argo, gathers).in_flight)
+
     async def test_calls_that_travel_together_count_as_one_request(self, stage):
         gathers = stage.upstream("gathers", (0.1, "bars"), gathers=True)
         other = stage.upstream("other", (0.1, "other"))
