@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import cycle
+from itertools import chain, cycle, repeat
 from typing import Any
 
 import pytest
@@ -300,6 +300,16 @@ class SlowToCount(MemoryShared):
         return count
 
 
+async def test_a_request_whose_window_has_ended_while_it_was_charged_is_charged_again() -> None:
+    clock = FakeClock(wall=1_000_000_020.9)
+    guard = quota(SlowToCount(clock, chain([0.2], repeat(0.0))), clock, per_second=2)
+    charging = asyncio.create_task(charge(guard))
+    await clock.advance(0.2)
+    await clock.advance(0.8)
+    assert await charging
+    assert Left(1, 2) == guard.standing().limits["second"]
+
+
 class SlowGuard:
     """A guard that asks a remote service for permission."""
 
@@ -463,7 +473,12 @@ async def test_only_a_pushback_of_some_time_is_remembered(seconds: float, taken:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(1.0, "would wait for 1.00 s"), (1.5, QuotaExceeded), (61.0, QuotaExceeded)],
+    [
+        (0.5, "would wait for 0.50 s"),
+        (1.0, "would wait for 1.00 s"),
+        (1.5, QuotaExceeded),
+        (61.0, QuotaExceeded),
+    ],
 )
 async def test_a_dry_run_says_what_a_request_would_wait_for(seconds: float, said: object) -> None:
     """As long as a request waits at most, and refuses beyond."""

@@ -80,7 +80,7 @@ def sample(files: Iterable[Path], size: int, seed: int) -> list[Mutant]:
 
 
 def distinct(mutants: Iterable[Mutant]) -> Iterator[Mutant]:
-    """Leave out all but the first of a place, and what is no Python: a bare star taken for a sign."""
+    """Leave out all but the first of a place, and what is no Python."""
     places = set()
     for mutant in mutants:
         place = (mutant.file, mutant.line, mutant.column)
@@ -96,7 +96,7 @@ def distinct(mutants: Iterable[Mutant]) -> Iterator[Mutant]:
 def mutants(file: Path) -> Iterator[Mutant]:
     """Find the mutants of *file*, without those that no run of it could notice."""
     text = (ROOT / file).read_text("utf-8")
-    tree = get_ast(text)
+    tree, lines = get_ast(text), text.splitlines()
     left_out = list(_never_run(ast.parse(text)))
     for name in operator_names():
         kind = next((kind for kind, names in KINDS.items() if names.search(name)), None)
@@ -105,6 +105,8 @@ def mutants(file: Path) -> Iterator[Mutant]:
         operator = get_operator(name)()
         places = (place for node in ast_nodes(tree) for place in operator.mutation_positions(node))
         for occurrence, (start, _) in enumerate(places):
+            if lines[start[0] - 1].startswith("*,", start[1]):
+                continue  # a star among parameters, taken for a sign
             if not any(first <= start < last for first, last in left_out):
                 yield Mutant(file, start[0], start[1], kind, name, occurrence)
 

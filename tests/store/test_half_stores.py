@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import pytest
@@ -172,6 +173,21 @@ async def test_a_tag_met_during_a_load_counts_without_messages_too(fleet):
     lost = await here.versions.extend(entry, ["replaced"])
     assert FRESH is await here.versions.check(kept)
     assert MISS is await here.versions.check(lost)
+
+
+async def test_what_was_read_while_messages_were_missing_counts_for_nothing_without_the_store(
+    fleet, monkeypatch
+):
+    """It may have been replaced unheard, also before the store was tried again."""
+    here, there = await fleet.join(), await fleet.join()
+    await here.versions.load(["c"])
+    monkeypatch.setattr(here.shared, "get", lambda key: asyncio.Event().wait())  # as it is tried
+    here.shared.refuse([HEAR])
+    entry = await here.versions.load(["a"])
+    await there.versions.invalidate(["a"])
+    here.shared.refuse(Ability)
+    await here.versions.load(["b"])
+    assert MISS is await here.versions.check(entry)
 
 
 async def test_an_invalidation_says_whether_others_hear_of_it(fleet):

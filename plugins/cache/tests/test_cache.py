@@ -411,6 +411,14 @@ async def test_a_caller_cannot_change_what_others_get(clock: FakeClock) -> None:
     assert third.equals(pd.DataFrame({"close": np.arange(3.0)}))
 
 
+async def test_its_first_caller_cannot_change_what_an_upstream_holds(clock: FakeClock) -> None:
+    held = [1, 2]
+    async with open_argo(Scripted("a", ["bars"], lambda _: Outcome(held)), clock) as argo:
+        value = await argo.call("bars", symbol="A")
+        value.append(3)
+    assert [1, 2] == held
+
+
 async def test_a_value_that_cannot_be_copied_is_not_kept_and_reported_once(
     clock: FakeClock,
 ) -> None:

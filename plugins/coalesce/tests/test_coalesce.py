@@ -331,6 +331,23 @@ async def test_callers_with_a_max_age_join_no_load_that_began_before_that(
     assert loads == len(upstream.asked)
 
 
+async def test_a_load_that_fails_fails_every_flight_that_waits_for_it(clock: FakeClock) -> None:
+    upstream = Scripted("a", ["bars"], UpstreamError("down", upstream="a"), retries=0)
+    upstream.gate.clear()
+    async with open_argo(upstream, clock, distributed=False) as argo:
+        first = asyncio.create_task(argo.call("bars", symbol="AAPL"))
+        await settle()
+        second = asyncio.create_task(argo.options(max_age=50.0).call("bars", symbol="AAPL"))
+        await settle()
+        upstream.gate.set()
+        await settle()
+        assert first.done()
+        assert second.done()
+        errors = [first.exception(), second.exception()]
+    assert ["down", "down"] == [str(error) for error in errors]
+    assert 1 == len(upstream.asked)
+
+
 async def test_equal_questions_share_a_flight_over_the_edge_of_a_minute(clock: FakeClock) -> None:
     """No time is part of a key: a burst is not split, and an hour later is another flight."""
     clock.set_wall(59.999)

@@ -66,6 +66,16 @@ async def test_half_open_admits_one_probe_among_a_crowd(stage):
         assert "well" == (await stage.ask(argo)).value
 
 
+async def test_an_upstream_that_nobody_asks_for_long_is_probed_by_the_first_who_does(stage):
+    a = stage.upstream("a", *[(0.0, failure())] * 3, (0.0, "well"))
+    async with stage.open(a, breaker=CONFIG) as argo:
+        for _ in range(3):
+            with pytest.raises(UpstreamError):
+                await stage.ask(argo)
+        await stage.clock.advance(3_600.0)
+        assert "well" == (await stage.ask(argo)).value
+
+
 async def test_each_failed_probe_doubles_the_cool_down_up_to_a_limit(stage):
     a = stage.upstream("a", (0.0, failure()))
     async with stage.open(a, breaker=CONFIG) as argo:
