@@ -130,3 +130,11 @@ def test_each_supported_python_is_tested_by_the_workflow() -> None:
     core = table_of(ROOT)["project"]
     assert isinstance(core, dict)
     assert f">={PYTHONS[0]}" == core["requires-python"]
+
+
+def test_the_coverage_of_each_distribution_is_measured_and_has_a_gate() -> None:
+    names = ["argo_mw", *(f"argo_mw_{project.name}" for project in PROJECTS[1:])]
+    gates = tomllib.loads((ROOT / "tests/covered.toml").read_text("utf-8"))["gates"]
+    tool = table_of(ROOT)["tool"]
+    assert isinstance(tool, dict)
+    assert names == list(gates) == tool["coverage"]["run"]["source_pkgs"]
