@@ -18,11 +18,11 @@ from pathlib import Path
 
 from argo_mw_compare.figures import Figures, means
 from argo_mw_compare.interval import interval
-from argo_mw_compare.leave_one_out import left_out
+from argo_mw_compare.leave_one_out import SHOWN_BY, WORTH_IT, left_out
 from argo_mw_compare.report import ROWS, cell, headline, picture, remarks
 from argo_mw_compare.scenarios.picture import picture as promises
 from argo_mw_compare.scenarios.promise import Findings
-from argo_mw_compare.scenarios.text import markdown, page_of, read_findings
+from argo_mw_compare.scenarios.text import cells, markdown, page_of, read_findings
 from argo_mw_compare.workload import INSTANCES, Workload
 
 DOCS = Path(__file__).parent
@@ -108,7 +108,9 @@ class Measured:
             case _ if name.startswith("scenario_"):
                 text = self._scenario(name.removeprefix("scenario_"))
             case "variants":
-                notes = "".join(f"- {text}\n" for text in remarks(self.workload, self.columns))
+                numbers = {name: len(by_seed) for name, by_seed in self._several.items()}
+                texts = remarks(self.workload, self.columns, numbers)
+                notes = "".join(f"- {text}\n" for text in texts)
                 text = f"{_table('', ROWS, [(one.variant, one) for one in self.columns])}\n{notes}"
             case _:
                 text = self._layer(name)
@@ -124,6 +126,8 @@ class Measured:
         for title, name, form, ratio, aim in _SUMMARY:
             value = self._ratios.get(ratio)
             ratio_text = "" if value is None else f"{value:.2g}"
+            if not ratio.endswith("_ratio") and ratio_text:
+                ratio_text = f"no ratio: {ratio_text}"
             bounds = self._ratios.get(f"{ratio}_interval") or []
             between = " to ".join(f"{one:.2g}" for one in bounds)
             known = (one for one in self._ratios.get(f"{ratio}_by_seed", []) if one is not None)
@@ -162,7 +166,21 @@ class Measured:
             lines.append(f"| {' | '.join([title, *cells])} |")
         brought = self._left_out.get(layer)
         words = "" if brought is None else f"\n`{layer}` in the whole: {brought.in_words}\n"
-        return "\n".join(lines) + f"\n{words}"
+        return "\n".join(lines) + f"\n{words}{self._worth_it(layer)}"
+
+    def _worth_it(self, layer: str) -> str:
+        """Return where *layer* is worth switching on, and what its scenario shows of that."""
+        if layer not in WORTH_IT:
+            return ""
+        text = f"\nSwitch `{layer}` on where {WORTH_IT[layer]}."
+        found = self._scenarios.get(SHOWN_BY[layer])
+        if found is None:
+            return f"{text}\n"
+        shown = "".join(
+            f"- {title}: {before} → {after}\n"
+            for title, before, after in (cells(one)[:3] for one in found.promises)
+        )
+        return f"{text} There, from the original to the chain (`{found.scenario}`):\n\n{shown}"
 
 
 def _spread(several: Sequence[Figures], name: str, form: str) -> str:

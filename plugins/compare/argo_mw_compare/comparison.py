@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,6 +43,11 @@ class Whole:
         """The means of each variant."""
         return [means([*by_seed.values()]) for by_seed in self.seeds.values()]
 
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """How many seeds each variant was run with."""
+        return {name: len(by_seed) for name, by_seed in self.seeds.items()}
+
 
 def compare_all(
     workload: Workload, *, paces: bool, quick: bool, scenarios: Sequence[str], whole: bool
@@ -62,7 +67,7 @@ def compare_all(
     measured = _whole(workload, paces=paces, quick=quick) if whole else None
     if measured is not None:
         out.print(table(measured.columns))
-        for text in remarks(measured.workload, measured.columns):
+        for text in remarks(measured.workload, measured.columns, measured.numbers):
             out.print(text)
         for one in left_out(measured.seeds):
             out.print(f"{one.layer}: {one.in_words}")
@@ -71,6 +76,8 @@ def compare_all(
     for found in findings:
         for made in tables(found):
             out.print(made)
+        for sentence in found.said:
+            out.print(sentence)
     seconds = round(time.monotonic() - began)
     out.print(f"The whole comparison took {seconds // 60} min {seconds % 60} s.")
     return measured, findings, seconds
@@ -115,7 +122,7 @@ def write_page(file: Path, whole: Whole | None, findings: Sequence[Findings]) ->
         file.write_text(page(promises), "utf-8")
         return
     layers = layers_of(left_out(whole.seeds))
-    of_whole = tables_of(whole.workload, whole.columns, whole.summary)
+    of_whole = tables_of(whole.workload, whole.columns, whole.numbers, whole.summary)
     head = f"<p><strong>{headline(whole.summary)}</strong></p>"
     file.write_text(page(head + promises + layers + of_whole), "utf-8")
 

@@ -32,6 +32,16 @@ SHOWN_BY: Final[Mapping[str, str]] = {
 }
 """The scenario that each layer was made for."""
 
+WORTH_IT: Final[Mapping[str, str]] = {
+    "coalesce": "several callers or instances ask for the same at once",
+    "cache": "questions come again before their answers are old, also after a restart",
+    "adaptive_ttl": "prices are read around the clock, or move more at some hours than at others",
+    "race": "callers wait for vendors or models of which one may be slow, silent or down",
+    "similarity": "prompts come again in other words or with slightly other figures",
+    "persist": "callers wait until their answers are recorded, or ask for recorded ones",
+}
+"""Where each layer is worth switching on."""
+
 _MIN_SEEDS: Final = 3
 _NOTHING: Final = 0.01
 """A share that is no difference, however alike the seeds are."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from argo_mw.cli import echo
+from argo_mw_compare.scenarios.names import SCENARIOS
 
 
 class ReportFile(click.Path):
@@ -55,7 +56,7 @@ class ReportFile(click.Path):
     "scenarios",
     multiple=True,
     metavar="NAME",
-    help="Only what the plan promised of this situation; repeatable, or all.",
+    help=f"Only what the plan promised of a situation: {', '.join(SCENARIOS)}, or all; repeatable.",
 )
 @click.option("--json", "json_file", type=ReportFile(), help="Write all figures there.")
 @click.option("--html", "html_file", type=ReportFile(), help="Write a page with plots there.")

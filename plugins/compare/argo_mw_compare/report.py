@@ -52,9 +52,16 @@ def table(columns: Sequence[Figures]) -> Table:
     return made
 
 
-def remarks(workload: Workload, columns: Sequence[Figures]) -> list[str]:
-    """Return what a reader must know to judge the figures."""
+def remarks(workload: Workload, columns: Sequence[Figures], seeds: Mapping[str, int]) -> list[str]:
+    """Return what a reader must know to judge the figures.
+
+    Args:
+        workload: What was asked.
+        columns: The means of each variant.
+        seeds: How many seeds each variant was run with.
+    """
     texts = [
+        f"Means of seeds: {_by_number(seeds)}.",
         (
             f"{workload.symbols} symbols, {workload.hours:g} replayed hours, time and latencies "
             f"{workload.speed:g} times as fast; idle times are skipped."
@@ -87,6 +94,13 @@ def remarks(workload: Workload, columns: Sequence[Figures]) -> list[str]:
         if one.requests_sent != one.requests
     ]
     return texts
+
+
+def _by_number(seeds: Mapping[str, int]) -> str:
+    """Return which variants were run with how many seeds, those with the most first."""
+    numbers = sorted(set(seeds.values()), reverse=True)
+    named = {one: [f"`{name}`" for name, count in seeds.items() if count == one] for one in numbers}
+    return "; ".join(f"{number} of {', '.join(names)}" for number, names in named.items())
 
 
 def headline(summary: Mapping[str, float | Sequence[float | None] | None]) -> str:
@@ -126,6 +140,7 @@ def page(content: str) -> str:
 def tables_of(
     workload: Workload,
     columns: Sequence[Figures],
+    seeds: Mapping[str, int],
     summary: Mapping[str, float | Sequence[float | None] | None],
 ) -> str:
     """Return the whole as HTML: a table, what must be known to judge it, plots, the ratios."""
@@ -136,7 +151,7 @@ def tables_of(
         + "</tr>"
         for one in columns
     )
-    items = "".join(f"<li>{html.escape(text)}</li>" for text in remarks(workload, columns))
+    items = "".join(f"<li>{html.escape(text)}</li>" for text in remarks(workload, columns, seeds))
     rows = "".join(
         f"<tr><th>{name}</th><td>{'-' if value is None else value}</td></tr>"
         for name, value in summary.items()

@@ -67,6 +67,9 @@ def test_pages_say_what_each_layer_brings() -> None:
     assert "None is better left out.\n" in measured.block("leave_one_out")
     assert f"`race` in the whole: {words}\n" in measured.block("race")
     assert "| all layers | 0 |" in measured.block("race")
+    assert "Switch `race` on where callers wait for vendors or models" in measured.block("race")
+    assert "Means of seeds: 3 of `baseline`, `all`, `-race`." in measured.block("variants")
+    assert "| no ratio: 0.86 |" in measured.block("summary")
     assert " ± 2 |" in measured.block("race")
 
 

@@ -265,11 +265,11 @@ class TestFigures:
         columns = [
             figures(Observations(Variant("<b>"), [AskedSignal(0, "A", 0.2)], cpu=cpu, waited=1.0))
         ]
-        assert re.search(f"Our CPU took {found}", " ".join(remarks(Workload(), columns)))
+        assert re.search(f"Our CPU took {found}", " ".join(remarks(Workload(), columns, {})))
 
     def test_the_page_is_self_contained(self):
         columns = [figures(Observations(Variant("<b>"), [AskedSignal(0, "A", 0.2)]))]
-        made = page(tables_of(Workload(), columns, {"p50_ratio": None}))
+        made = page(tables_of(Workload(), columns, {"all": 1}, {"p50_ratio": None}))
         assert isinstance(columns[0], Figures)
         assert "<b>" not in made
         assert "http" not in made

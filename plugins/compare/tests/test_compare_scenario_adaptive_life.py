@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from argo_mw_compare.scenarios.adaptive_life import AdaptiveLife
+from argo_mw_compare.scenarios.adaptive_life import AdaptiveLife, Seen, Tally
 from argo_mw_compare.scenarios.fixed_life import error_at, life_for
 from argo_mw_compare.scenarios.prices import Prices
 from argo_mw_compare.scenarios.promise import by_key
@@ -24,7 +24,17 @@ def test_a_week_is_told_apart_into_its_phases_and_saves_while_the_market_is_clos
     requests = by_key([found])["adaptive_life.requests"]
     assert 140 <= requests["before"] <= 144
     assert requests["ours"] < 0.5
-    assert ["calm session", "closed market"] == sorted({one.phase for one in found.shown})
+    phases = ["all sessions", "calm session", "closed market"]
+    assert phases == sorted({one.phase for one in found.shown})
+    assert found.said[0].startswith("In the sessions together: ")
+
+
+def test_a_phase_in_which_prices_are_staler_is_named():
+    calm, stormy = Tally(100, [1.0]), Tally(100, [9.0])
+    before = Seen({"calm session": calm, "storm": calm}, ())
+    after = Seen({"calm session": calm, "storm": stormy}, ())
+    [_, staler] = AdaptiveLife().findings(before, after).said
+    assert "Staler than the original's: storm, 3.00 bp instead of 1.00." == staler
 
 
 def test_no_minute_is_answered_before_it_is_complete():

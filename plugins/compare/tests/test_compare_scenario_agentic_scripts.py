@@ -28,8 +28,10 @@ async def test_a_judge_is_asked_in_doubt_and_its_cost_is_part_of_the_total(tmp_p
     assert seen.verdicts > 0
     assert seen.judge_usd > 0
     assert seen.calls.total() < guarded.calls.total()
-    saved = scenario.findings(await scenario.before(tmp_path), seen).promises[1]
-    assert seen.usd == saved.after
+    promises = scenario.findings(await scenario.before(tmp_path), seen).promises
+    saved = {one.name: one.after for one in promises}
+    assert seen.usd == saved["usd"]
+    assert seen.calls.total() + seen.verdicts == saved["calls_of_all_models"]
     assert seen.usd > seen.judge_usd
 
 

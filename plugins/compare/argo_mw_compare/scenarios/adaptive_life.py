@@ -210,7 +210,8 @@ class AdaptiveLife:
                 unit="bp",
             ),
         )
-        return Findings(self.name, _TITLE, self.given, promises, tuple(_shown(before, after)))
+        shown, said = tuple(_shown(before, after)), tuple(_said(before, after))
+        return Findings(self.name, _TITLE, self.given, promises, shown, said=said)
 
     def _fixed_error(self, after: Seen) -> float:
         """Return the error in bp of a fixed life with as many requests in the sessions."""
@@ -305,5 +306,29 @@ def _shown(before: Seen, after: Seen) -> Iterator[Shown]:
         if None in sides:
             continue
         tallies = [one for one in sides if one is not None]
-        yield Shown(phase, "requests", *(f"{one.requests:,}" for one in tallies))
-        yield Shown(phase, "error", *(f"{one.error_bp:.2f} bp" for one in tallies))
+        yield from _requests_and_error(phase, tallies)
+    yield from _requests_and_error("all sessions", [_sessions_of(one) for one in (before, after)])
+
+
+def _requests_and_error(phase: str, tallies: Sequence[Tally]) -> Iterator[Shown]:
+    yield Shown(phase, "requests", *(f"{one.requests:,}" for one in tallies))
+    yield Shown(phase, "error", *(f"{one.error_bp:.2f} bp" for one in tallies))
+
+
+def _said(before: Seen, after: Seen) -> Iterator[str]:
+    """Yield where requests are saved, and where prices are staler than the original's."""
+    old, new = _sessions_of(before), _sessions_of(after)
+    if not old.requests:
+        return
+    requests, error = new.requests / old.requests, new.error_bp / old.error_bp
+    closed = before.total.requests - old.requests, after.total.requests - new.requests
+    yield (
+        f"In the sessions together: {requests:.2f} × the requests at {error:.2f} × the error. "
+        f"While the market is closed, which is most of a week: {closed[1]:,} requests instead of "
+        f"{closed[0]:,}."
+    )
+    for phase in _OPEN_PHASES:
+        sides = [seen.phases[phase].error_bp for seen in (before, after) if phase in seen.phases]
+        if len(sides) == 2 and sides[1] > sides[0]:
+            errors = f"{sides[1]:.2f} bp instead of {sides[0]:.2f}"
+            yield f"Staler than the original's: {phase}, {errors}."

@@ -203,8 +203,16 @@ class AgenticScripts:
                 after=after.calls.total(),
             ),
             at_most(
+                "calls_of_all_models",
+                "calls to any model: the same, and the questions to the judge",
+                plan="−40 to −60 % Claude calls",
+                bar=0.6,
+                before=before.calls.total(),
+                after=after.calls.total() + after.verdicts,
+            ),
+            at_most(
                 "usd",
-                "cost of the models",
+                "cost of the models, the judge's included",
                 plan="−30 to −50 % cost",
                 bar=0.5,
                 before=before.usd,

@@ -12,17 +12,9 @@ from typing import Any
 
 from argo_mw.plugin import ConfigError, suggest
 from argo_mw_compare.run import isolated
+from argo_mw_compare.scenarios.names import SCENARIOS
 from argo_mw_compare.scenarios.promise import Findings
 from argo_mw_compare.scenarios.scenario import Scenario, measure
-
-SCENARIOS = {
-    "shared_cache": "SharedCache",
-    "parallel_fetching": "ParallelFetching",
-    "adaptive_life": "AdaptiveLife",
-    "agentic_scripts": "AgenticScripts",
-    "database": "Database",
-}
-"""The class of every scenario, whose module has the scenario's name."""
 
 
 def known_scenarios(names: Sequence[str]) -> Sequence[str]:

@@ -32,7 +32,9 @@ _FAILING: Final = "alpaca"
 _LAYERS: Final = ("cache", "coalesce", "race")
 _FOR_EACH: Final = 2 + len(_MODELS)
 """Requests that one signal needs: prices, news, and each model."""
-_Ask = Callable[[Argo, str], Awaitable[bool]]
+_Ask = Callable[[Argo, str], Awaitable[str]]
+"""Asks for the signal of a symbol; returns why there is none, or "" where there is one."""
+_BURSTS: Final = "bursts"
 _TITLE: Final = "Parallel fetching: signals that must ask, and bursts of callers"
 
 
@@ -41,21 +43,29 @@ class Seen:
     """What was seen of one service.
 
     Attributes:
-        seconds: Real seconds of each signal that had to ask, by phase.
-        failed: Signals without prices or without any opinion.
+        seconds: Real seconds of each signal that had to ask and was answered, by phase.
+        failed: Why signals got no prices or no opinion, by phase; each signal once.
         burst_requests: Requests that the vendors counted in the bursts.
-        burst_seconds: Real seconds that each caller of a burst waited.
+        burst_seconds: Real seconds that each caller of a burst waited who got an answer.
+        without: What was seen of the chain without one of its layers, by layer.
     """
 
     seconds: dict[str, list[float]] = field(factory=dict)
-    failed: int = 0
+    failed: dict[str, list[str]] = field(factory=dict)
     burst_requests: int = 0
     burst_seconds: list[float] = field(factory=list)
+    without: dict[str, Seen] = field(factory=dict)
 
     @property
-    def mean(self) -> float:
-        """Mean seconds of a signal, over all phases."""
-        return statistics.fmean(one for several in self.seconds.values() for one in several)
+    def mean(self) -> float | None:
+        """Mean seconds of a signal that was answered, over all phases."""
+        known = [one for several in self.seconds.values() for one in several]
+        return statistics.fmean(known) if known else None
+
+    @property
+    def unanswered(self) -> list[str]:
+        """Why signals got no answer, over all phases and the bursts."""
+        return [why for several in self.failed.values() for why in several]
 
 
 @frozen
@@ -109,37 +119,52 @@ class ParallelFetching:
                     await stack.enter_async_context(self._original(folder, number, vendors))
                     for number in range(self.instances)
                 ]
-                return await _Run(self, vendors, instances, self._in_turn).run()
+                run = _Run(self, vendors, instances, self._in_turn)
+                return await run.run(phases=True, bursts=True)
 
     async def after(self, folder: Path) -> Seen:
-        """Return what was seen of the same behind the chain."""
+        """Return what was seen of the same behind the chain, and without each of two layers."""
+        seen = await self._after(folder / "all", _LAYERS, phases=True, bursts=True)
+        for left_out, phases in (("race", True), ("coalesce", False)):
+            layers = [one for one in _LAYERS if one != left_out]
+            own = folder / f"without-{left_out}"
+            seen.without[left_out] = await self._after(
+                own, layers, phases=phases, bursts=not phases
+            )
+        return seen
+
+    async def _after(
+        self, folder: Path, layers: Sequence[str], *, phases: bool, bursts: bool
+    ) -> Seen:
+        folder.mkdir(mode=0o700)
         with self._vendors() as vendors:
             async with AsyncExitStack() as stack:
                 instances = [
-                    await stack.enter_async_context(self._chained(folder, number, vendors))
+                    await stack.enter_async_context(self._chained(folder, number, vendors, layers))
                     for number in range(self.instances)
                 ]
-                return await _Run(self, vendors, instances, self._at_once).run()
+                run = _Run(self, vendors, instances, self._at_once)
+                return await run.run(phases=phases, bursts=bursts)
 
-    async def _in_turn(self, argo: Argo, symbol: str) -> bool:
-        """Ask as the original does; return whether there is a signal."""
+    async def _in_turn(self, argo: Argo, symbol: str) -> str:
+        """Ask as the original does."""
         asking = argo.options(timeout=self.patience / self.speed)
-        priced = await _answered(argo.call("bars", symbol=symbol))
-        await _answered(argo.call("news", symbol=symbol))
-        heard = [
-            await _answered(asking.call("complete", messages=_prompt(symbol), model=model))
+        unpriced = await _failure(argo.call("bars", symbol=symbol))
+        await _failure(argo.call("news", symbol=symbol))
+        unheard = [
+            await _failure(asking.call("complete", messages=_prompt(symbol), model=model))
             for model in _MODELS.values()
         ]
-        return priced and any(heard)
+        return unpriced or (unheard[0] if all(unheard) else "")
 
-    async def _at_once(self, argo: Argo, symbol: str) -> bool:
-        """Ask as a program behind the chain can; return whether there is a signal."""
-        priced = await _answered(argo.call("bars", symbol=symbol))
-        _, heard = await asyncio.gather(
-            _answered(argo.call("news", symbol=symbol)),
-            _answered(argo.call("complete", messages=_prompt(symbol))),
+    async def _at_once(self, argo: Argo, symbol: str) -> str:
+        """Ask as a program behind the chain can."""
+        unpriced = await _failure(argo.call("bars", symbol=symbol))
+        _, unheard = await asyncio.gather(
+            _failure(argo.call("news", symbol=symbol)),
+            _failure(argo.call("complete", messages=_prompt(symbol))),
         )
-        return priced and heard
+        return unpriced or unheard
 
     def _vendors(self) -> Vendors:
         latency = {
@@ -172,15 +197,18 @@ class ParallelFetching:
         await old.close()
 
     @asynccontextmanager
-    async def _chained(self, folder: Path, number: int, vendors: Vendors) -> AsyncIterator[Argo]:
-        tables = {
+    async def _chained(
+        self, folder: Path, number: int, vendors: Vendors, layers: Sequence[str]
+    ) -> AsyncIterator[Argo]:
+        tables: dict[str, object] = {
             "market": market_table(vendors),
             "llm": _llm_table(vendors),
-            "race": {"operations": {"complete": {"strategy": "race"}}},
         }
+        if "race" in layers:
+            tables["race"] = {"operations": {"complete": {"strategy": "race"}}}
         async with service(
             folder / f"instance-{number}",
-            ("llm", "market", *_LAYERS),
+            ("llm", "market", *layers),
             plugins={},
             tables=tables,
             shared=f"sqlite:///{folder}/shared.db",
@@ -209,10 +237,40 @@ class ParallelFetching:
                 after=self._redundant(after),
             ),
         )
-        return Findings(self.name, _TITLE, self.given, promises, tuple(_shown(before, after)))
+        shown, said = tuple(_shown(before, after)), tuple(self._said(before, after))
+        return Findings(self.name, _TITLE, self.given, promises, shown, said=said)
 
     def _redundant(self, seen: Seen) -> int:
-        return max(0, seen.burst_requests - _FOR_EACH * self.burst_symbols)
+        return max(0, seen.burst_requests - self._needed)
+
+    @property
+    def _needed(self) -> int:
+        return _FOR_EACH * self.burst_symbols
+
+    def _said(self, before: Seen, after: Seen) -> Iterator[str]:
+        """Yield what the layers bring here, and what the figures leave out."""
+        race, coalesce = after.without.get("race"), after.without.get("coalesce")
+        if race is not None and race.mean and after.mean:
+            yield (
+                f"Without `race` a signal takes {race.mean:.2f} s instead of {after.mean:.2f} s, "
+                "the mean of all phases."
+            )
+        if coalesce is not None:
+            yield (
+                f"Without `coalesce` the bursts send {coalesce.burst_requests} requests instead "
+                f"of {after.burst_requests}."
+            )
+        if after.burst_requests < self._needed:
+            yield (
+                f"The bursts need fewer than {self._needed} requests behind the chain, which "
+                "counts as none redundant: a model is not asked once another has answered."
+            )
+        for side, seen in (("the original", before), ("the chain", after)):
+            if seen.unanswered:
+                yield (
+                    f"Signals of {side} that got no answer, and are in no mean: "
+                    f"{len(seen.unanswered)}; the first because of {seen.unanswered[0]}."
+                )
 
 
 class _Run:
@@ -228,23 +286,30 @@ class _Run:
         self._names = (f"SYN{number:03d}" for number in range(1, 199))
         self._seen = Seen()
 
-    async def run(self) -> Seen:
+    async def run(self, *, phases: bool, bursts: bool) -> Seen:
         """Run it and return what was seen."""
-        await self._signal(self._instances[0], next(self._names))  # What the first one opens.
+        # What the first one opens is not what each one takes.
+        await self._ask(self._instances[0], next(self._names))
+        if phases:
+            await self._phases()
+        if bursts:
+            await self._bursts()
+        return self._seen
+
+    async def _phases(self) -> None:
         await self._phase("all is well", {}, ())
         failing = {"faults": {_FAILING: [{"kind": "outage"}]}}
         await self._phase(f"{_FAILING} fails", failing, (_FAILING,))
         silent = {"faults": {_SILENT: [{"kind": "stall"}]}}
         await self._phase(f"{_SILENT} is silent", silent, (_SILENT,))
-        await self._bursts()
-        return self._seen
 
     async def _phase(self, name: str, change: Mapping[str, object], cleared: Sequence[str]) -> None:
         symbols = [next(self._names) for _ in range(self._scenario.symbols)]
         if change:
             await asyncio.to_thread(self._vendors.change, change)
-        asking = (self._signal(self._instances[0], symbol) for symbol in symbols)
-        self._seen.seconds[name] = list(await asyncio.gather(*asking))
+        taken = self._seen.seconds[name] = []
+        asking = (self._signal(self._instances[0], symbol, name, taken) for symbol in symbols)
+        await asyncio.gather(*asking)
         if cleared:
             await asyncio.to_thread(self._vendors.change, {"clear_faults": [*cleared]})
 
@@ -253,29 +318,37 @@ class _Run:
         for _ in range(self._scenario.burst_symbols):
             symbol = next(self._names)
             asking = (
-                self._signal(self._instances[number % len(self._instances)], symbol)
+                self._signal(
+                    self._instances[number % len(self._instances)],
+                    symbol,
+                    _BURSTS,
+                    self._seen.burst_seconds,
+                )
                 for number in range(self._scenario.callers)
             )
-            self._seen.burst_seconds += await asyncio.gather(*asking)
+            await asyncio.gather(*asking)
         self._seen.burst_requests = await self._requests() - before
 
-    async def _signal(self, argo: Argo, symbol: str) -> float:
+    async def _signal(self, argo: Argo, symbol: str, phase: str, taken: list[float]) -> None:
         began = time.perf_counter()
-        self._seen.failed += not await self._ask(argo, symbol)
-        return time.perf_counter() - began
+        why = await self._ask(argo, symbol)
+        if why:
+            self._seen.failed.setdefault(phase, []).append(why)
+        else:
+            taken.append(time.perf_counter() - began)
 
     async def _requests(self) -> int:
         counts = await asyncio.to_thread(self._vendors.counts)
         return sum(int(str(one["requests"])) for one in counts.values())
 
 
-async def _answered(call: Awaitable[object]) -> bool:
-    """Return whether *call* is answered."""
+async def _failure(call: Awaitable[object]) -> str:
+    """Return why *call* is not answered; "" where it is."""
     try:
         await call
-    except ArgoError:
-        return False
-    return True
+    except ArgoError as error:
+        return f"{type(error).__name__}: {error}".rstrip(".")
+    return ""
 
 
 def _prompt(symbol: str) -> str:
@@ -290,18 +363,18 @@ def _llm_table(vendors: Vendors) -> Mapping[str, object]:
 def _shown(before: Seen, after: Seen) -> Iterator[Shown]:
     both = (before, after)
     for phase in before.seconds:
-        yield Shown(
-            phase,
-            "a signal, mean and longest",
-            *(
-                f"{statistics.fmean(one.seconds[phase]):.2f} s, {max(one.seconds[phase]):.1f} s"
-                for one in both
-            ),
-        )
-    yield Shown("bursts", "requests", *(str(one.burst_requests) for one in both))
-    yield Shown(
-        "bursts",
-        "a caller, mean",
-        *(f"{statistics.fmean(one.burst_seconds):.2f} s" for one in both),
-    )
-    yield Shown("all", "signals without an answer", *(str(one.failed) for one in both))
+        times = (_mean_and_longest(one.seconds[phase]) for one in both)
+        yield Shown(phase, "a signal, mean and longest", *times)
+        yield Shown(phase, "signals without an answer", *(_failed(one, phase) for one in both))
+    yield Shown(_BURSTS, "requests", *(str(one.burst_requests) for one in both))
+    times = (_mean_and_longest(one.burst_seconds) for one in both)
+    yield Shown(_BURSTS, "a caller, mean and longest", *times)
+    yield Shown(_BURSTS, "callers without an answer", *(_failed(one, _BURSTS) for one in both))
+
+
+def _mean_and_longest(seconds: Sequence[float]) -> str:
+    return f"{statistics.fmean(seconds):.2f} s, {max(seconds):.1f} s" if seconds else "-"
+
+
+def _failed(seen: Seen, phase: str) -> str:
+    return str(len(seen.failed.get(phase, ())))

@@ -73,6 +73,7 @@ class Findings:
         promises: The promises that it was made for.
         shown: What else a reader should see.
         seconds: Real seconds that it took.
+        said: What the figures do not say by themselves, each in a sentence.
     """
 
     scenario: str
@@ -81,6 +82,7 @@ class Findings:
     promises: Sequence[Promise]
     shown: Sequence[Shown] = ()
     seconds: float = 0.0
+    said: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Return it as plain data."""

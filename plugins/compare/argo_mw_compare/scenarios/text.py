@@ -50,9 +50,11 @@ def markdown(several: Sequence[Findings]) -> str:
 
 
 def page_of(found: Findings) -> str:
-    """Return all of one scenario: its parameters, its promises, its parts."""
+    """Return all of one scenario: its parameters, its promises, what to know of them, its parts."""
     given = "".join(f"- {text}\n" for text in found.given)
     text = f"{given}\n{markdown([found])}"
+    if found.said:
+        text += "\n" + "".join(f"- {one}\n" for one in found.said)
     if found.shown:
         rows = [(one.phase, one.title, one.before, one.after) for one in found.shown]
         text += f"\n{_markdown(_SHOWN_HEAD, rows)}"
