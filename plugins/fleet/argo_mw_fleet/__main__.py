@@ -27,6 +27,7 @@ async def _work() -> None:
         if not line:
             return
         told: dict[str, Any] = json.loads(line)
+        sys.path[:] = told["path"]  # so that its plugins are those of the program
         stop = asyncio.Event()
         security = Security(require_encryption=True, **told["security"])
         reached = Reach(told["address"], security, is_local=True)

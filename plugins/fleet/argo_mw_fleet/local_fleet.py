@@ -20,7 +20,7 @@ from distributed.security import Security
 
 from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.dask_engine import DaskEngine, connected, quiet
-from argo_mw_fleet.errors import FleetUnavailable
+from argo_mw_fleet.errors import FleetUnavailable, cause_of
 from argo_mw_fleet.reach import LOOPBACK, Reach
 
 _LOOK: Final = 0.05
@@ -52,16 +52,7 @@ async def local_fleet(
     quiet()
     security = Security.temporary()
     async with contextlib.AsyncExitStack() as stack:
-        with dask.config.set(_SETTINGS):
-            scheduler = Scheduler(
-                host=LOOPBACK,
-                port=0,
-                protocol="tls://",
-                security=security,
-                dashboard=False,
-                dashboard_address=f"{LOOPBACK}:0",
-            )
-            await stack.enter_async_context(scheduler)
+        scheduler = await stack.enter_async_context(_a_scheduler(security))
         reached = Reach(scheduler.address, security, is_local=True)
         processes: list[Process] = []
         stack.push_async_callback(_end, processes)
@@ -73,13 +64,35 @@ async def local_fleet(
         yield engine
 
 
+@contextlib.asynccontextmanager
+async def _a_scheduler(security: Security) -> AsyncIterator[Scheduler]:
+    try:
+        with dask.config.set(_SETTINGS):
+            scheduler = await Scheduler(
+                host=LOOPBACK,
+                port=0,
+                protocol="tls://",
+                security=security,
+                dashboard=False,
+                dashboard_address=f"{LOOPBACK}:0",
+            )
+    except (OSError, RuntimeError) as error:
+        msg = f"a scheduler could not be started on this machine: {cause_of(error)}"
+        raise FleetUnavailable(msg) from error
+    try:
+        yield scheduler
+    finally:
+        await scheduler.close()
+
+
 async def _start(name: str, reached: Reach, config: FleetConfig, file: str | None) -> Process:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "argo_mw_fleet", stdin=PIPE, start_new_session=True
+        sys.executable, "-P", "-m", "argo_mw_fleet", stdin=PIPE, start_new_session=True
     )
     told = {
         "address": reached.address,
         "security": {part: getattr(reached.security, part) for part in _PARTS},
+        "path": sys.path,  # and not the folder that the program happens to run in
         "config": file,
         "name": name,
         "connect_timeout": config.connect_timeout,

@@ -87,4 +87,14 @@ def _security(config: FleetConfig) -> Security:
             msg = f"[plugins.fleet]: there is no file {file}; certificates and keys are in PEM"
             raise ConfigError(msg)
     named = {f"tls_{name}": str(file) for name, file in files.items()}
-    return Security(require_encryption=True, **named)
+    security = Security(require_encryption=True, **named)
+    try:
+        security.get_connection_args("client")
+    except OSError as error:  # `ssl.SSLError` is one
+        msg = (
+            "[plugins.fleet]: tls_ca, tls_certificate and tls_key cannot be used together: "
+            f"{error}; they are PEM files that this program can read, and the key is that of the "
+            "certificate, without a password"
+        )
+        raise ConfigError(msg) from error
+    return security

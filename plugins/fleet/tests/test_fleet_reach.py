@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trustme
 
 from argo_mw.plugin import ConfigError
 from argo_mw_fleet.config import FleetConfig
@@ -14,8 +15,11 @@ from argo_mw_fleet.reach import reach
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
     found = {name: tmp_path / f"{name}.pem" for name in ("tls_ca", "tls_certificate", "tls_key")}
-    for file in found.values():
-        file.write_text("-----")
+    authority = trustme.CA()
+    issued = authority.issue_cert("scheduler.example")
+    authority.cert_pem.write_to_path(found["tls_ca"])
+    issued.cert_chain_pems[0].write_to_path(found["tls_certificate"])
+    issued.private_key_pem.write_to_path(found["tls_key"])
     return found
 
 
@@ -60,6 +64,14 @@ def test_a_file_that_is_missing_is_named(files: dict[str, Path]) -> None:
     files["tls_key"].unlink()
     with pytest.raises(ConfigError, match=r"there is no file .*tls_key\.pem"):
         reach("dask://scheduler.example:8786", FleetConfig(**files))
+
+
+@pytest.mark.parametrize("which", ["tls_ca", "tls_certificate", "tls_key"])
+def test_files_that_cannot_be_used_are_refused(files: dict[str, Path], which: str) -> None:
+    for content in ("junk", trustme.CA().private_key_pem.bytes().decode()):
+        files[which].write_text(content)
+        with pytest.raises(ConfigError, match="cannot be used together"):
+            reach("dask://scheduler.example:8786", FleetConfig(**files))
 
 
 def test_half_of_the_certificates_are_none() -> None:
