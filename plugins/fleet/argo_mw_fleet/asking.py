@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from attrs import frozen
 
-from argo_mw.plugin import Codecs, Outcome
+from argo_mw.plugin import ArgoError, Codecs, NotEncodable, Outcome
 from argo_mw.store import Undecodable
 from argo_mw_fleet.engine import Engine
 from argo_mw_fleet.error_fields import error_from
@@ -58,7 +58,7 @@ class Answers:
 
     Attributes:
         total: How many there will be.
-        done: How many there are.
+        done: How many were taken: with *total*, how far it is.
     """
 
     def __init__(self, total: int) -> None:
@@ -75,6 +75,7 @@ class Answers:
         came = await self._came.get()
         match came:
             case tuple():
+                self.done += 1
                 return came
             case None:
                 self._came.put_nowait(None)  # for a loop that asks once more
@@ -84,7 +85,6 @@ class Answers:
 
     def add(self, subject: str, answer: Outcome | Exception) -> None:
         """Hand over that *answer* is what came of *subject*."""
-        self.done += 1
         self._came.put_nowait((subject, answer))
 
     def end(self, error: BaseException | None = None) -> None:
@@ -108,13 +108,23 @@ class Asking:
     async def run(self, subjects: Sequence[str]) -> None:
         """Ask about *subjects*, and hand over every answer; never raises but when cancelled."""
         try:
-            await self._ask(tuple(subjects), ())
+            await self._ask(tuple(one for one in subjects if self._can_be_sent(one)), ())
         except BaseExceptionGroup as group:
             self._answers.end(_first(group))
         except Exception as error:
             self._answers.end(error)
         else:
             self._answers.end()
+
+    def _can_be_sent(self, subject: str) -> bool:
+        """Return whether *subject* can be sent, and make what prevents it its answer."""
+        try:
+            if not subject.isascii():
+                self._codecs.encode(subject)
+        except NotEncodable as error:
+            self._answers.add(subject, error)
+            return False
+        return True
 
     async def _ask(self, subjects: tuple[str, ...], lost: tuple[str, ...]) -> None:
         """Ask about *subjects*, at workers beside those that were *lost* over them."""
@@ -198,7 +208,7 @@ class Asking:
         try:
             async with asyncio.timeout(_LAST):
                 await self._send(worker, Stop(name))
-        except (FleetError, TimeoutError):
+        except (ArgoError, TimeoutError):
             pass
 
     async def _read(self, name: str, one: Answered) -> Outcome | Exception:

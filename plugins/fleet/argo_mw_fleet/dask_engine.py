@@ -10,16 +10,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from typing import Any, Final
 from uuid import uuid4
 
 from distributed import Client, Future
 
-from argo_mw.plugin import Closed, printable
+from argo_mw.plugin import Closed
 from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.dask_worker import RESOURCE, answer
 from argo_mw_fleet.engine import WorkerNow
-from argo_mw_fleet.errors import FleetError, FleetUnavailable, WorkerLost
+from argo_mw_fleet.errors import FleetError, FleetUnavailable, WorkerLost, cause_of
 from argo_mw_fleet.reach import Reach
 
 _LOOK: Final = 0.5
@@ -33,19 +34,23 @@ _AWAY: Final = (OSError, TimeoutError, RuntimeError, ValueError)
 
 
 class DaskEngine:
-    """The workers of ours at one scheduler."""
+    """The workers of ours at one scheduler.
 
-    def __init__(self, client: Client, config: FleetConfig) -> None:
+    Attributes:
+        is_open: Whether it is used inside the block that it was opened for.
+    """
+
+    def __init__(self, client: Client, address: str, config: FleetConfig) -> None:
         self._client = client
+        self._address = address
         self._silence = config.silence
+        self.is_open = True
         self._known: Mapping[str, WorkerNow] = {}
 
     async def workers(self) -> Mapping[str, WorkerNow]:
         """Return the workers that are there now, less those that are silent or not ours."""
+        self._check_connected()
         scheduler: Any = self._client.scheduler
-        if scheduler is None:
-            msg = "the fleet is closed; use it inside `async with open_fleet(…)`"
-            raise Closed(msg)
         try:
             async with asyncio.timeout(self._silence):
                 identity: dict[str, Any] = await scheduler.identity()
@@ -61,8 +66,18 @@ class DaskEngine:
         self._known = {one.name: one for one in heard_of(found, self._silence)}
         return self._known
 
+    def _check_connected(self) -> None:
+        if not self.is_open:
+            msg = "the fleet is closed; use it inside `async with open_fleet(…)`"
+            raise Closed(msg)
+        if self._client.status == "connecting":
+            raise self._away("the connection was lost, and is tried again for connect_timeout")
+        if self._client.status != "running":
+            raise self._away("the connection was lost and given up; open the fleet again")
+
     async def run(self, worker: str, request: bytes) -> bytes:
         """Return what *worker* makes of *request*."""
+        self._check_connected()
         known = self._known.get(worker)
         if known is None:
             msg = f"there is no worker {worker}"
@@ -95,11 +110,11 @@ class DaskEngine:
                     raise WorkerLost(msg)
         finally:
             waiting.cancel()
-        return self._told(waiting, worker)
+        return self._answer(waiting, worker)
 
-    def _told(self, waiting: asyncio.Future[Any], worker: WorkerNow) -> bytes:
-        if waiting.cancelled():
-            raise self._away("it gave up the request")
+    def _answer(self, waiting: asyncio.Future[Any], worker: WorkerNow) -> bytes:
+        if waiting.cancelled() or isinstance(waiting.exception(), CancelledError):
+            raise self._away("it gave up the request, or the connection was lost")
         error = waiting.exception()
         if isinstance(error, FleetError):
             raise error
@@ -108,9 +123,10 @@ class DaskEngine:
             raise FleetError(msg) from error
         return bytes(waiting.result())
 
-    def _away(self, error: object) -> FleetUnavailable:
-        where = self._client.scheduler.address if self._client.scheduler else "of the fleet"
-        return FleetUnavailable(f"the scheduler {where} cannot be reached: {_line(error)}")
+    def _away(self, why: str | BaseException) -> FleetUnavailable:
+        if isinstance(why, BaseException):
+            why = cause_of(why)
+        return FleetUnavailable(f"the scheduler {self._address} cannot be reached: {why}")
 
 
 @contextlib.asynccontextmanager
@@ -137,9 +153,13 @@ async def connected(reached: Reach, config: FleetConfig) -> AsyncIterator[DaskEn
         try:
             await client
         except _AWAY as error:
-            msg = f"the scheduler {reached.address} cannot be reached: {_line(error)}"
+            msg = f"the scheduler {reached.address} cannot be reached: {cause_of(error)}"
             raise FleetUnavailable(msg) from error
-        yield DaskEngine(client, config)
+        engine = DaskEngine(client, reached.address, config)
+        try:
+            yield engine
+        finally:
+            engine.is_open = False
     finally:
         await client.close()
 
@@ -175,8 +195,3 @@ def _worker(address: str, about: Mapping[str, Any]) -> WorkerNow:
         int(metrics.get("memory", 0)),
         float(about.get("last_seen", 0.0)),
     )
-
-
-def _line(error: object) -> str:
-    text = printable(str(error)).strip().partition("\n")[0]
-    return text or type(error).__name__

@@ -16,7 +16,7 @@ from distributed import Worker, get_worker
 from argo_mw.plugin import Argo
 from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.desk import Desk
-from argo_mw_fleet.errors import FleetError, FleetUnavailable
+from argo_mw_fleet.errors import FleetError, FleetUnavailable, cause_of
 from argo_mw_fleet.reach import LOOPBACK, Reach
 
 RESOURCE: Final = "argo-mw"
@@ -117,11 +117,10 @@ async def _work(worker: Worker, ready: Callable[[str], object]) -> None:
 
 
 def _reason(error: BaseException, worker: Worker) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    if "name taken" in str(error):
+    reason = cause_of(error)
+    if "name taken" in reason:
         return (
             f"it has a worker {worker.name} already; give each --name once, and let what was "
             "started under it end"
         )
-    return str(error) or type(error).__name__
+    return reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argo_mw.plugin import ArgoError
+from argo_mw.plugin import ArgoError, printable
 
 
 class FleetError(ArgoError):
@@ -27,3 +27,10 @@ class RemoteError(FleetError):
     def __init__(self, message: str, *, original: str) -> None:
         super().__init__(message)
         self.original = original
+
+
+def cause_of(error: BaseException) -> str:
+    """Return in one line what is behind *error*: Dask wraps what went wrong, and says it there."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return printable(str(error)).strip().partition("\n")[0] or type(error).__name__

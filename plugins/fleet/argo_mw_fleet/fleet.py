@@ -50,7 +50,16 @@ class Fleet:
         self._options: Options = {"tenant": settings.argo.tenant}
 
     def options(self, **options: Unpack[Options]) -> Fleet:
-        """Return a fleet with other options for its calls, as :meth:`argo_mw.Caller.options`."""
+        """Return a fleet with other options for its calls, as :meth:`argo_mw.Caller.options`.
+
+        Raises:
+            BadParameter: There is no such option.
+        """
+        unknown = sorted(options.keys() - Options.__optional_keys__)
+        if unknown:
+            known = ", ".join(sorted(Options.__optional_keys__))
+            msg = f"a call has no option {unknown[0]!r}: there are {known}"
+            raise BadParameter(msg)
         other = object.__new__(Fleet)
         other._engine = self._engine
         other._context = self._context
@@ -71,7 +80,7 @@ class Fleet:
 
         Raises:
             UnknownOperation: No plugin that is installed here offers it.
-            BadParameter: The operation is about no subject, or *subjects* is a text.
+            BadParameter: The operation is about no subject, or *subjects* are no texts.
             NotEncodable: A parameter cannot be sent.
             FleetUnavailable: The scheduler cannot be reached, or there are no workers.
         """
@@ -96,7 +105,7 @@ class Fleet:
 
         Raises:
             UnknownOperation: No plugin that is installed here offers it.
-            BadParameter: The operation is about no subject, or *subjects* is a text.
+            BadParameter: The operation is about no subject, or *subjects* are no texts.
             NotEncodable: A parameter cannot be sent.
             FleetUnavailable: While answers are taken: the scheduler cannot be reached, or there
                 are no workers.
@@ -223,7 +232,13 @@ def _unique(subjects: Iterable[str]) -> list[str]:
     if isinstance(subjects, str):
         msg = f"the subjects of a map are the text {subjects!r}; give a list of them"
         raise BadParameter(msg)
-    return list(dict.fromkeys(subjects))
+    unique = list(dict.fromkeys(subjects))
+    given: list[object] = [*unique]
+    others = [one for one in given if not isinstance(one, str)]
+    if others:
+        msg = f"a subject is {others[0]!r}, which is no text; subjects are placed by their texts"
+        raise BadParameter(msg)
+    return unique
 
 
 def _given(options: Options) -> dict[str, object]:

@@ -29,12 +29,12 @@ class Schedule:
     """When rounds are due.
 
     Attributes:
-        every: Seconds between two rounds.
+        every: Seconds between two rounds, a tenth at least.
         calendar: The exchange whose sessions they are in, as ``exchange_calendars`` calls it
             (``XNYS``); "" for rounds around the clock.
     """
 
-    every: float = field(validator=validators.gt(0))
+    every: float = field(validator=[validators.ge(0.1), validators.lt(math.inf)])
     calendar: str = ""
 
     def next_after(self, moment: float) -> float:

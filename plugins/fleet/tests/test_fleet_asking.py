@@ -108,6 +108,18 @@ async def test_a_subject_that_fails_has_its_error_and_the_others_their_answers(d
     assert isinstance(found["ODD"], NotEncodable)
 
 
+async def test_a_subject_that_cannot_be_sent_is_an_error_of_its_own(desks: OpenDesks) -> None:
+    async with desks("a", plugin=quoting) as (fleet, _):
+        found = await fleet.map("price", ["GOOD", "HALF\ud800", "GÜT"])
+    assert [Outcome, NotEncodable, Outcome] == [type(one) for one in found.values()]
+
+
+async def test_how_far_it_is_counts_what_was_taken(desks: OpenDesks) -> None:
+    async with desks("a", plugin=quoting) as (fleet, _), fleet.each("price", SYMBOLS) as answers:
+        counted = [answers.done async for _ in answers]
+    assert list(range(1, len(SYMBOLS) + 1)) == counted
+
+
 async def test_answers_come_while_others_are_awaited(desks: OpenDesks) -> None:
     gate = Gate()
     async with desks("a", "b", plugin=gate.plugin) as (fleet, _):
@@ -277,6 +289,10 @@ async def test_bad_questions_are_refused_before_anything_is_sent(desks: OpenDesk
             await fleet.map("price", "AAPL")
         with pytest.raises(NotEncodable):
             await fleet.map("price", ["X"], days=object())
+        with pytest.raises(BadParameter, match="a subject is None, which is no text"):
+            await fleet.map("price", ["X", None])  # type: ignore[list-item]
+        with pytest.raises(BadParameter, match="no option 'days': there are extensions, max_age"):
+            fleet.options(days=1)  # type: ignore[call-arg]
         assert [] == engine.sent
         assert {} == await fleet.map("price", [])
 

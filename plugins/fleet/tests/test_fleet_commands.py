@@ -11,14 +11,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 from distributed import Scheduler
 
 from argo_mw import Argo
 from argo_mw.cli import spread
 from argo_mw.plugin import NotFound
-from argo_mw_fleet import open_fleet
+from argo_mw_fleet import FleetUnavailable, open_fleet
 from argo_mw_fleet.commands import fleet
+
+from .conftest import until
 
 WORKER = """
 import sys
@@ -73,6 +76,25 @@ async def test_workers_are_started_listed_asked_and_stopped(installed: Path) -> 
             assert {} == dict(scheduler.workers)
 
 
+async def test_a_caller_whose_scheduler_goes_hears_of_it_at_once(installed: Path) -> None:
+    async with Scheduler(host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0") as scheduler:
+        url = scheduler.address.replace("tcp://", "dask://")
+        async with (
+            a_worker(installed, url, "east"),
+            Argo.open() as argo,
+            open_fleet(argo, url) as found,
+            asyncio.timeout(20),
+        ):
+            async with found.each("slow", ["X"], seconds=100.0) as answers:
+                notes = installed / "notes.txt"
+                await until(lambda: notes.exists() and "begun X" in notes.read_text())
+                await scheduler.close()
+                with pytest.raises(FleetUnavailable):
+                    await anext(answers)
+            with pytest.raises(FleetUnavailable, match="the connection was lost"):
+                await found.map("price", ["Y"])
+
+
 async def test_a_worker_ends_with_its_scheduler(installed: Path) -> None:
     async with Scheduler(host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0") as scheduler:
         url = scheduler.address.replace("tcp://", "dask://")
@@ -102,7 +124,8 @@ async def test_a_worker_that_looks_for_its_scheduler_stops_at_sigterm(installed:
 
     async with await asyncio.start_server(say_nothing, "127.0.0.1") as nobody:
         looking = await begun(f"dask://127.0.0.1:{nobody.sockets[0].getsockname()[1]}")
-        await came.wait()
+        async with asyncio.timeout(60):
+            await came.wait()
         looking.send_signal(signal.SIGTERM)
         assert (b"", 0) == ((await looking.communicate())[1], looking.returncode)
         await left.wait()

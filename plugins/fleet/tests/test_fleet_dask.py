@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -87,6 +88,49 @@ async def test_local_workers_answer_together(installed: Path) -> None:
             await fleet.map("price", SYMBOLS)
 
 
+async def test_local_workers_run_nothing_that_lies_where_a_program_is_started(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They import what the program can import, and it need not be able to import that."""
+    folder = installed / "somebodys"
+    folder.mkdir()
+    (folder / "distributed.py").write_text("open('ran', 'w')")
+    (folder / "argo.toml").write_text((installed / "argo.toml").read_text())
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    for number in range(len(sys.path)):
+        if not sys.path[number]:
+            monkeypatch.setitem(sys.path, number, str(installed))  # type: ignore[arg-type]
+    monkeypatch.chdir(folder)
+    async with application(folder) as argo, open_fleet(argo, "local:1") as fleet:
+        assert isinstance((await fleet.map("price", ["X"]))["X"], Outcome)
+    assert not (folder / "ran").exists()
+
+
+async def test_what_the_program_can_import_its_local_workers_can(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fleet_toys
+
+    assert installed / "fleet_toys.py" == Path(fleet_toys.__file__)
+    searched = os.environ["PYTHONPATH"].split(":")
+    monkeypatch.setenv("PYTHONPATH", ":".join(one for one in searched if one != str(installed)))
+    async with application(installed) as argo, open_fleet(argo, "local:1") as fleet:
+        assert isinstance((await fleet.map("price", ["X"]))["X"], Outcome)
+
+
+async def test_a_local_fleet_that_finds_no_room_says_so(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", full)
+    async with application(installed) as argo:
+        with pytest.raises(FleetUnavailable, match="on this machine: .*No space left"):
+            async with open_fleet(argo, "local:1"):
+                pass
+
+
 async def test_a_worker_that_is_killed_leaves_no_subject_without_an_answer(installed: Path) -> None:
     async with application(installed) as argo, open_fleet(argo, "local:2") as fleet:
         seen: Counter[str] = Counter()
@@ -145,6 +189,7 @@ async def test_a_local_worker_whose_program_dies_while_it_starts_ends_too(instal
         told = {
             "address": f"tls://127.0.0.1:{nobody.sockets[0].getsockname()[1]}",
             "security": {name: getattr(security, name) for name in files},
+            "path": sys.path,
             "config": "argo.toml",
             "name": "local-0",
             "connect_timeout": 1000.0,
@@ -155,7 +200,8 @@ async def test_a_local_worker_whose_program_dies_while_it_starts_ends_too(instal
         )
         assert process.stdin is not None
         process.stdin.write(json.dumps(told).encode() + b"\n")
-        await came.wait()
+        async with asyncio.timeout(60):
+            await came.wait()
         process.stdin.close()
         assert 0 == await process.wait()
 

@@ -52,6 +52,12 @@ def test_a_calendar_that_does_not_exist_is_refused() -> None:
         Schedule(60.0, "XXXX").next_after(at("2026-03-02 12:00"))
 
 
+@pytest.mark.parametrize("every", [0.0, -1.0, 1e-9, float("inf"), float("nan")])
+def test_rounds_are_a_tenth_of_a_second_apart_at_least(every: float) -> None:
+    with pytest.raises(ValueError, match="every"):
+        Schedule(every)
+
+
 class Slow:
     """Answers after a time, and notices rounds that overlap."""
 
