@@ -6,14 +6,23 @@ each of its parts has an epoch of its own, and what was counted in the others st
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from contextvars import Context
 from pathlib import Path
+from typing import Final
 
 from argo_mw.base.clock import Clock
+from argo_mw.base.errors import SharedUnavailable
 from argo_mw.store.part_epochs import LOSS, Epoch, PartEpochs
 from argo_mw.store.protocol import EPOCH_KEY, Count, Shared, part_of
+from argo_mw.store.rebuild import Takeovers
 
 __all__ = ["LOSS", "Epoch", "Epochs"]
+
+_LOOK_EVERY: Final = 0.1
+"""Seconds between two looks whether a copy has taken over, or all have added again."""
 
 
 class Epochs:
@@ -39,6 +48,8 @@ class Epochs:
         self._url = url
         self._state_dir = state_dir
         self._parts: dict[str, PartEpochs] = {}
+        self._takeovers = Takeovers(shared, clock)
+        self._watching: asyncio.Task[None] | None = None
 
     def known(self, key: str) -> Epoch | None:
         """Return the epoch that *key* was added to last; ``None`` before its part was found."""
@@ -76,6 +87,11 @@ class Epochs:
         Raises:
             SharedUnavailable: The store cannot be reached.
         """
+        if self._watching is None and self._takeovers.count is not None:
+            # In no caller's context: it outlives the call that counts first.
+            self._watching = asyncio.create_task(
+                self._watch(), name="argo-mw:epochs", context=Context()
+            )
         return await self._of(key).add(key, amount, began=began, limit=limit, ttl=ttl)
 
     async def count(self, key: str, *, began: float) -> int | None:
@@ -106,6 +122,26 @@ class Epochs:
         """
         await self._of(key).give_back(key, amount, ttl=ttl)
 
+    async def take_off(
+        self, key: str, amount: int, *, epoch: int, ttl: float | None = None
+    ) -> Count | None:
+        """Take *amount* off the counter at *key*, which was added to it in *epoch*.
+
+        Args:
+            key: The counter's key.
+            amount: What to take off.
+            epoch: The number of the epoch, which :meth:`known` returned after the addition.
+            ttl: Seconds that the counter lives from now on; ``None`` leaves its life as it is.
+
+        Returns:
+            ``None`` when a loss since then may have taken that back: too much is counted then.
+
+        Raises:
+            EpochChanged: What was counted in that epoch is lost.
+            SharedUnavailable: The store cannot be reached.
+        """
+        return await self._of(key).take_off(key, amount, epoch=epoch, ttl=ttl)
+
     async def refresh(self) -> Epoch:
         """Return the epoch that the store is in now: of several, the last that follows a loss.
 
@@ -125,8 +161,19 @@ class Epochs:
 
     async def aclose(self) -> None:
         """Remember what was counted last. Idempotent."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         for part in self._parts.values():
             await part.aclose()
+
+    async def _watch(self) -> None:
+        """Add again at once, also where nobody asks now, what a copy lacks that has taken over."""
+        while True:
+            await self._clock.sleep(_LOOK_EVERY)
+            for part in [*self._parts.values()]:
+                with suppress(SharedUnavailable):
+                    await part.watch()
 
     def _of(self, key: str) -> PartEpochs:
         """Return the epochs of the part of *key*."""
@@ -140,6 +187,7 @@ class Epochs:
                 url=self._url,
                 state_dir=self._state_dir,
                 warn=self._warn,
+                takeovers=None if self._takeovers.count is None else self._takeovers,
             )
         return part
 

@@ -11,9 +11,10 @@ import json
 import os
 from hashlib import blake2b
 from pathlib import Path
+from threading import get_ident
 from urllib.parse import parse_qsl, urlsplit
 
-from attrs import asdict, evolve, field, frozen, validators
+from attrs import asdict, field, frozen, validators
 
 
 @frozen
@@ -33,14 +34,11 @@ class Mark:
     at: float = field(default=0.0, validator=validators.instance_of((int, float)))
 
     def merged(self, other: Mark | None) -> Mark:
-        """Return both marks as one, with the *other*'s name for the machine."""
+        """Return both marks as one: in one epoch, with the *other*'s name for the machine."""
         if other is None or other == self:
             return self
         if other.epoch != self.epoch:
-            later = self if self.epoch > other.epoch else other
-            if later.witness == other.witness:
-                return later
-            return evolve(later, witness=other.witness, count=0)
+            return self if self.epoch > other.epoch else other
         same = other.witness == self.witness
         return self if same and self.count > other.count else other
 
@@ -67,7 +65,7 @@ class MarkFile:
         kept = self.read()
         known = mark.merged(kept)
         if known != kept:
-            new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            new = self._path.with_name(f"{self._path.name}.{os.getpid()}.{get_ident()}")
             new.touch(0o600)
             new.write_text(json.dumps(asdict(known)))
             new.replace(self._path)
@@ -76,7 +74,16 @@ class MarkFile:
 
 def new_witness(part: str = "") -> str:
     """Return the name of a counter in a *part* of the store, for a machine that has none."""
-    name = f"argo:witness:{os.urandom(8).hex()}"
+    return _witness(os.urandom(8).hex(), part)
+
+
+def next_witness(witness: str, epoch: int, part: str) -> str:
+    """Return the name of the counter in *epoch* of a machine that had *witness* before."""
+    return _witness(blake2b(f"{witness} {epoch}".encode(), digest_size=8).hexdigest(), part)
+
+
+def _witness(name: str, part: str) -> str:
+    name = f"argo:witness:{name}"
     return f"{name}:{{{part}}}" if part else name
 
 

@@ -23,13 +23,15 @@ from urllib.parse import urlsplit
 from attrs import evolve, frozen
 
 from argo_mw.base.clock import Clock
-from argo_mw.base.errors import EpochChanged, SharedUnavailable
-from argo_mw.store.marks import Mark, MarkFile, new_witness
+from argo_mw.base.errors import Closed, EpochChanged, SharedUnavailable
+from argo_mw.store.marks import Mark, MarkFile, new_witness, next_witness
 from argo_mw.store.protocol import WITNESS_TTL, Count, Shared, Witness, epoch_key
+from argo_mw.store.rebuild import Rebuild, Takeovers
 
 _FIRST: Final = 0
 _LOST: Final = 1
 _ACCEPTED: Final = 2
+_REBUILT: Final = 3
 _UNITS: Final = 1024
 """How finely a millisecond is divided, so that no two epochs are alike."""
 _PRECISION: Final = 0.001
@@ -45,6 +47,12 @@ LOSS: Final = (
     "what was spent, run `argo-mw accept-loss` to count on from zero"
 )
 """What a loss means, and what to do about it."""
+
+_REBUILDING: Final = (
+    "a copy has taken over that lacks what was counted last: quotas and budgets are refused until "
+    "every process that has counted within two minutes before has added its part again; if one of "
+    "them is gone for good, until their periods end or you run `argo-mw accept-loss`"
+)
 
 
 @frozen
@@ -91,6 +99,7 @@ class PartEpochs:
             is no loss.
         state_dir: Where the epoch is remembered over restarts; ``None`` for nowhere.
         warn: Is called with what a loss means, whenever it is noticed.
+        takeovers: When copies of the store took over; ``None`` where there are none.
     """
 
     def __init__(
@@ -102,6 +111,7 @@ class PartEpochs:
         url: str,
         state_dir: Path | None,
         warn: Callable[[str], None],
+        takeovers: Takeovers | None = None,
     ) -> None:
         self._warn = warn
         self._shared = shared
@@ -110,6 +120,7 @@ class PartEpochs:
         self._key = epoch_key(part)
         self._kept = urlsplit(url).scheme != "memory"
         self._file = MarkFile(state_dir, url, part) if self._kept and state_dir else None
+        self._rebuild = None if takeovers is None else Rebuild(shared, clock, part, takeovers)
         self._epoch: Epoch | None = None
         self._mark: Mark | None = None
         self._openings = 0
@@ -142,30 +153,49 @@ class PartEpochs:
         ttl: float | None = None,
     ) -> Count | None:
         """See :meth:`argo_mw.store.Epochs.add`."""
+        if self._rebuild is not None:
+            await self._rebuild.takeovers.settle()
         epoch = await self.current()
         for _ in range(_ATTEMPTS):
             if not epoch.knows(began):
                 known, epoch = epoch, await self._find(epoch)
                 if epoch == known:
-                    self._warn(LOSS)
+                    self._warn(LOSS if self._rebuild is None else _REBUILDING)
                     return None
-                continue  # the loss has been accepted, or there was another
+                continue  # the loss is over, or there was another
             try:
-                count = await self._shared.add(
-                    key,
-                    amount,
-                    limit=limit,
-                    ttl=ttl,
-                    epoch=epoch.number,
-                    witness=self._witness(),
-                )
+                count = await self._add(epoch, key, amount, limit, ttl)
             except EpochChanged:
                 epoch = await self._find(epoch)
             else:
-                self._note(epoch, count.witnessed)
-                return count
+                if count is not None:
+                    return count
+                epoch = await self._find(epoch)
         msg = "the shared store loses what it counts again and again"
         raise SharedUnavailable(msg)
+
+    async def _add(
+        self, epoch: Epoch, key: str, amount: int, limit: int | None, ttl: float | None
+    ) -> Count | None:
+        """Add *amount* in *epoch*; return ``None`` if a loss since then may have taken it.
+
+        Raises:
+            EpochChanged: The store is not in that epoch, or knows less than this machine.
+        """
+        rebuild = self._rebuild
+        if rebuild is not None:
+            await rebuild.enter(epoch.number)
+        moment, witness = rebuild and rebuild.moment, self._witness()
+        count = await self._shared.add(
+            key, amount, limit=limit, ttl=ttl, epoch=epoch.number, witness=witness
+        )
+        self._note(epoch, count.witnessed)
+        if rebuild is not None and witness is not None:
+            if rebuild.moment != moment:
+                return None
+            if count.added:
+                rebuild.note(witness.key, count.witnessed, key, amount, ttl)
+        return count
 
     async def count(self, key: str, *, began: float) -> int | None:
         """Return what the counter of a period holds, and change nothing.
@@ -190,21 +220,34 @@ class PartEpochs:
         return int(count or 0)
 
     async def give_back(self, key: str, amount: int, *, ttl: float | None = None) -> None:
-        """Take *amount* off the counter at *key*, unless the store has forgotten it.
+        """See :meth:`argo_mw.store.Epochs.give_back`."""
+        epoch = await self.current()
+        try:
+            await self.take_off(key, amount, epoch=epoch.number, ttl=ttl)
+        except EpochChanged:
+            await self._find(epoch)
 
-        Args:
-            key: The counter's key.
-            amount: What to take off.
-            ttl: Seconds that the counter lives from now on; ``None`` leaves its life as it is.
+    async def take_off(
+        self, key: str, amount: int, *, epoch: int, ttl: float | None = None
+    ) -> Count | None:
+        """See :meth:`argo_mw.store.Epochs.take_off`."""
+        rebuild = self._rebuild
+        if rebuild is None:
+            return await self._shared.add(key, -amount, ttl=ttl, epoch=epoch)
+        now = await self.current()
+        if not rebuild.holds(epoch):
+            msg = f"what was counted in epoch {epoch} of the shared store is lost"
+            raise EpochChanged(msg)
+        return await self._add(now, key, -amount, None, ttl)
+
+    async def watch(self) -> None:
+        """Add again what a copy lacks that has taken over, and see whether all have.
 
         Raises:
             SharedUnavailable: The store cannot be reached.
         """
-        epoch = await self.current()
-        try:
-            await self._shared.add(key, -amount, ttl=ttl, epoch=epoch.number)
-        except EpochChanged:
-            await self._find(epoch)
+        if self._epoch is not None:
+            await (self._find(self._epoch) if self._epoch.lost else self.current())
 
     async def refresh(self) -> Epoch:
         """Return the epoch that the store is in now.
@@ -228,6 +271,9 @@ class PartEpochs:
 
     async def aclose(self) -> None:
         """Remember what was counted last. Idempotent."""
+        if self._rebuild is not None and self._mark is not None:
+            with suppress(SharedUnavailable, Closed):
+                await self._rebuild.leave(self._mark.witness)
         if self._writing is not None:
             await asyncio.wait([self._writing])
         if self._due is not None:
@@ -248,9 +294,21 @@ class PartEpochs:
             if not self._follows(epoch, await self._witnessed(known), known):
                 await self._replace(epoch, _LOST, after=known.epoch if known is not None else 0)
                 epoch = await self._stored(known)
-            self._epoch, self._openings = epoch, openings
             self._remember(epoch, known)
+            if self._rebuild is not None and await self._carry(self._rebuild, epoch):
+                await self._replace(epoch, _REBUILT, after=epoch.number)
+                epoch = await self._stored(self._mark)
+                self._remember(epoch, self._mark)
+                await self._carry(self._rebuild, epoch)
+            self._epoch, self._openings = epoch, openings
             return epoch
+
+    async def _carry(self, rebuild: Rebuild, epoch: Epoch) -> bool:
+        """Carry what this process has added into *epoch*; return whether nothing is lost."""
+        assert self._mark is not None
+        return await rebuild.carry(
+            epoch.number, self._mark.witness, lost=epoch.lost, began=epoch.began
+        )
 
     def _opened(self) -> int:
         """Return how often the store's driver has connected, where it says so."""
@@ -294,9 +352,14 @@ class PartEpochs:
         if known is not None and known.epoch == epoch.number:
             self._mark = known.merged(self._mark)
             return
-        witness = new_witness(self._part) if known is None else known.witness
+        if known is None:
+            witness = new_witness(self._part)
+        elif self._rebuild is None:
+            witness = known.witness
+        else:  # so that the old one tells what was lost
+            witness = next_witness(known.witness, epoch.number, self._part)
         self._mark = Mark(epoch.number, witness, 0, self._clock.time())
-        if epoch.lost:
+        if epoch.lost and self._rebuild is None:
             self._warn(LOSS)
         if self._file is not None:
             try:

@@ -249,11 +249,13 @@ class Budgets:
 
     async def _reduce(self, one: Held, nanos: int) -> None:
         """Take *nanos* off the counter, unless the store has forgotten what it counted."""
-        key, ttl, shared = one.period.key, one.period.ttl, self._context.shared
-        count = await shared.add(key, -nanos, ttl=ttl, epoch=one.epoch)
+        key, ttl, epochs = one.period.key, one.period.ttl, self._context.epochs
+        count = await epochs.take_off(key, nanos, epoch=one.epoch, ttl=ttl)
+        if count is None:
+            return
         if count.value < 0:
             # The counter alone was lost, such as by eviction: there is nothing to give back to.
-            await shared.add(key, -count.value, ttl=ttl, epoch=one.epoch)
+            await epochs.take_off(key, count.value, epoch=one.epoch, ttl=ttl)
         self._booked.correct(key, max(0, count.value))
 
     def _alarm(self, call: Call, one: Held, nanos: int) -> None:

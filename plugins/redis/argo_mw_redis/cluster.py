@@ -83,6 +83,14 @@ class ClusterShared(RedisShared):
         """What carries the commands."""
         return self._batcher
 
+    @property
+    def takeovers(self) -> int:
+        """How often a copy of some keys was read for the first time that may lack the last writes.
+
+        So what a process has counted is added again, if the copy lacks it.
+        """
+        return self._batcher.nodes.takeovers
+
     def part_of(self, key: str) -> str:
         """Return the name of the part of the store that *key* belongs to: what decides its slot."""
         return self._keys.part_of(key)

@@ -52,6 +52,7 @@ class Nodes:
         topology: Which slots each master has; ``None`` before that is known.
         slots: The node of each slot, by its number.
         openings: How often a node was reached, or had its slots taken over.
+        takeovers: How often slots were taken over, or a node was back that had been away.
         on_loss: Called when a node may have lost something, before it is read.
         redirected: See :class:`argo_mw_redis.node.Cluster`.
     """
@@ -60,12 +61,14 @@ class Nodes:
         self.topology: Topology | None = None
         self.slots: list[Node | None] = [None] * SLOTS
         self.openings = 0
+        self.takeovers = 0
         self.on_loss: Callable[[], None] = _nothing
         self.redirected: Callable[[Command, ResponseError, Node], bool] = _not_redirected
         self._servers = servers
         self._options = options
         self._clock = clock
         self._nodes: dict[Address, Node] = {}
+        self._lost: set[Node] = set()
         self._refused = ""
         self._asked: asyncio.Future[None] | None = None
         self._news = asyncio.Event()
@@ -138,11 +141,15 @@ class Nodes:
     def opened(self, node: Node) -> None:
         """Take into account that *node* was reached, before anything is sent to it."""
         self.openings += 1
+        if node in self._lost:
+            self._lost.discard(node)
+            self.takeovers += 1
         if node.openings > 1:
             self._lose(f"the connection to {_name(node.address)} was made again")
 
     def lost(self, node: Node) -> None:
         """Take into account that *node* is unreachable from now on."""
+        self._lost.add(node)
         self._news.set()
 
     def _lose(self, why: str) -> None:
@@ -219,6 +226,7 @@ class Nodes:
         if topology != before:
             if before is not None and topology.fell_to_another(before):
                 self.openings += 1
+                self.takeovers += 1
                 self._lose("another node has taken over its slots")
             slots: list[Node | None] = [None] * SLOTS
             for shard in topology.shards:
@@ -231,6 +239,7 @@ class Nodes:
 
     def _leave(self, node: Node) -> None:
         del self._nodes[node.address]
+        self._lost.discard(node)
         task = asyncio.create_task(node.aclose(), name="argo-mw:redis-node-closes")
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)

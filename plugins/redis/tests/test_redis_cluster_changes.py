@@ -9,7 +9,6 @@ import pytest
 
 from argo_mw import SharedUnavailable
 from argo_mw.store import Epochs, Freshness, SystemClock, TagVersions
-from argo_mw.testing import FakeClock
 from argo_mw.testing.shared import Listener, eventually
 from argo_mw_redis import open_cluster
 from argo_mw_redis.keys import ClusterKeys, slot_of
@@ -177,30 +176,50 @@ async def test_a_node_is_added_given_slots_and_removed_again(nodes, shared):
     await eventually(lambda: shared.unreachable is None)
 
 
-async def test_what_a_failover_has_lost_refuses_where_it_was_counted_and_nowhere_else(
+async def sent(epochs, key, wanted):
+    """Return how many of so many additions today are within a limit of five."""
+    counts = [await epochs.add(key, began=1.0, limit=5, ttl=DAY) for _ in range(wanted)]
+    return sum(count is not None and count.added for count in counts)
+
+
+async def test_what_a_failover_has_lost_is_counted_again(nodes, shared, tmp_path):
+    victim, survivor = two_masters(nodes)
+    lost, kept = key_on(nodes, victim, "day"), key_on(nodes, survivor, "day")
+    epochs = Epochs(shared, SystemClock(), url=nodes.url, state_dir=tmp_path)
+    assert (2, 2) == (await sent(epochs, lost, 2), await sent(epochs, kept, 2))
+    await in_thread(nodes.catch_up, victim)
+    victim.lose_replicas()
+    assert 2 == await sent(epochs, lost, 2)  # acknowledged, and never replicated
+    victim.kill()
+    await until_read(shared, lost)
+    assert 1 == await sent(epochs, lost, 9)
+    assert 3 == await sent(epochs, kept, 9)
+    assert not (await epochs.refresh()).lost
+    await epochs.aclose()
+
+
+async def test_what_a_process_that_is_gone_has_counted_is_refused_there_and_nowhere_else(
     nodes, shared, tmp_path
 ):
     victim, survivor = two_masters(nodes)
     lost, kept = key_on(nodes, victim, "day"), key_on(nodes, survivor, "day")
-    clock = FakeClock(wall=20_000 * DAY + 3_600.0)
-    epochs = Epochs(shared, clock, url=nodes.url, state_dir=tmp_path)
-
-    async def sent(key, wanted):
-        counts = [
-            await epochs.add(key, began=20_000 * DAY, limit=5, ttl=DAY) for _ in range(wanted)
-        ]
-        return sum(count is not None and count.added for count in counts)
-
-    assert (2, 2) == (await sent(lost, 2), await sent(kept, 2))
+    epochs, gone = (
+        Epochs(shared, SystemClock(), url=nodes.url, state_dir=tmp_path / name)
+        for name in ("here", "there")
+    )
+    assert (1, 1) == (await sent(epochs, lost, 1), await sent(gone, lost, 1))
+    assert 2 == await sent(epochs, kept, 2)
+    await in_thread(nodes.catch_up, victim)
     victim.lose_replicas()
-    assert 2 == await sent(lost, 2)  # acknowledged, and never replicated
+    assert (1, 1) == (await sent(epochs, lost, 1), await sent(gone, lost, 1))
+    gone._watching.cancel()  # as kill -9 does
     victim.kill()
     await until_read(shared, lost)
-    assert 0 == await sent(lost, 9)
-    assert 3 == await sent(kept, 9)
+    assert 0 == await sent(epochs, lost, 9)
+    assert 3 == await sent(epochs, kept, 9)
     assert (await epochs.refresh()).lost
     assert await epochs.accept()
-    assert 3 == await sent(lost, 9)
+    assert 2 == await sent(epochs, lost, 9)
     await epochs.aclose()
 
 

@@ -56,6 +56,19 @@ class Node:
         self.process.communicate()
 
 
+def launch(command: list[str]) -> Node:
+    """Start a process that is asked line by line."""
+    return Node(
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+    )
+
+
 @frozen
 class Nodes:
     """All processes."""
@@ -135,14 +148,7 @@ async def nodes(
                 "pause": pause,
                 "plugins": dict(plugins),
             }
-            process = subprocess.Popen(  # noqa: ASYNC220 - a millisecond, while nothing else runs
-                [sys.executable, str(PROGRAM), json.dumps(settings)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-            node = Node(process)
+            node = launch([sys.executable, str(PROGRAM), json.dumps(settings)])
             stack.callback(node.end)
             started.append(node)
         for node in started:

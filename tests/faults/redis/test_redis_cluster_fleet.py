@@ -7,11 +7,15 @@ version oracle: see ``node.py``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
+from argo_mw_redis import open_cluster
 from argo_mw_redis.keys import ClusterKeys, slot_of
 from argo_mw_redis.testing_cluster import cluster, until
+from tests.faults.redis.metered_node import VENDORS
+from tests.faults.redis.metered_nodes import metered
 from tests.faults.redis.nodes import nodes
 
 pytestmark = pytest.mark.heavy
@@ -96,3 +100,81 @@ async def test_slots_that_move_and_nodes_that_come_and_go_cost_no_call(made):
         await asyncio.to_thread(made.remove, fresh)
         await fleet.work(CALLS)
         await everything_is_well(fleet)
+
+
+USD = 0.08
+LIMIT = 1_500
+BUDGET = slot_of(KEYS.value("argo:{budget}"))
+SECONDS = 5.0
+"""Within which what a failover has lost is counted again."""
+
+
+async def test_quotas_and_budgets_hold_and_are_counted_again_when_a_master_has_lost_some(made):
+    """Its replica has missed additions of all processes, which were acknowledged."""
+    async with metered(made.url + QUICK, count=4, callers=400, usd=USD, limit=LIMIT) as fleet:
+        await fleet.make(400)
+        victim = made.owner(BUDGET)
+        there = [*vendors_on(made, victim), VENDORS]
+        await asyncio.to_thread(made.catch_up, victim)
+        before = [fleet.sent(n) for n in there]
+        victim.lose_replicas()
+        await fleet.make(300)
+        missed = [fleet.sent(n) - sent for n, sent in zip(there, before, strict=True)]
+        assert all(missed), "the replica has missed something of each"
+        victim.kill()
+        await fleet.go_on()
+        await asyncio.to_thread(until, lambda: made.owner(BUDGET) is not victim, "nobody took over")
+        assert SECONDS > await fleet.until_granted(there)
+        await fleet.use_up()
+        await fleet.judge(there, missed)
+        async with opened(made.url) as shared:
+            for n in range(VENDORS):
+                assert fleet.sent(n) <= await counted(shared, f"argo:quota:{{vendor{n}}}:day:")
+            assert fleet.spent <= await counted(shared, "argo:llm:{budget}:")
+
+
+async def test_quotas_and_budgets_hold_while_masters_die_slots_move_and_nodes_come_and_go(made):
+    async with metered(made.url + QUICK, count=4, callers=400, usd=USD, limit=LIMIT) as fleet:
+        await fleet.make(200)
+        victim = made.owner(BUDGET)
+        there = [*vendors_on(made, victim), VENDORS]
+        await fleet.ask("more 400")
+        victim.kill()
+        await asyncio.to_thread(until, lambda: made.owner(BUDGET) is not victim, "nobody took over")
+        await fleet.ask("more 400")
+        assert SECONDS > await fleet.until_granted(there)
+        await asyncio.to_thread(victim.server.start)
+        await asyncio.to_thread(until, made.is_well, "the cluster is not well")
+        await fleet.ask("more 200")
+        moved = [BUDGET, *(place(n) for n in there[:-1])]
+        fresh = await asyncio.to_thread(made.add_master)
+        await asyncio.to_thread(made.move, moved, fresh)
+        await fleet.ask("more 200")
+        await asyncio.to_thread(made.move, moved, made.masters[0])
+        await asyncio.to_thread(made.remove, fresh)
+        await fleet.go_on()
+        await fleet.use_up()
+        await fleet.judge(there, [0] * len(there))
+
+
+def place(vendor: int) -> int:
+    """Return the slot of the quota of *vendor*."""
+    return slot_of(KEYS.value(f"argo:{{vendor{vendor}}}"))
+
+
+def vendors_on(made, node) -> list[int]:
+    """Return the vendors whose quotas are counted on *node*."""
+    return [n for n in range(VENDORS) if made.owner(place(n)) is node]
+
+
+@contextlib.asynccontextmanager
+async def opened(url):
+    shared = await open_cluster(url)
+    yield shared
+    await shared.aclose()
+
+
+async def counted(shared, prefix: str) -> int:
+    """Return what the one counter holds whose name begins with *prefix*."""
+    (key,) = await shared.scan(prefix)
+    return int(await shared.get(key))
