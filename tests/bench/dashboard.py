@@ -1,17 +1,16 @@
 """What an open page costs the programs that it shows, and what the dashboard costs with none open.
 
-It takes four to five minutes on two cores: two for the first figure, of which each round has 46 seconds, since
-programs learn only after seconds that a page is open, or closed again; one to two for callgrind, which runs four
+It takes four minutes on two cores: two for the first figure, of which each round has 46 seconds, since
+programs learn only after seconds that a page is open, or closed again; one for callgrind, which runs two
 programs 50 times as slowly; and one for memory.
 
 - ``page_cpu_pct``: a program makes ``--rate`` calls a second of ``--symbols`` symbols, most of which are
   answered from memory; the page shows a line for each symbol. Its CPU time and that of the process that
   serves the page, in per cent of a core, with a page open less without: the median over ``--rounds`` of two
   slices of ``--seconds`` that follow each other. ``calls_per_s`` is what the program did make.
-- ``hit_instructions``: instructions of an answer from memory, counted by callgrind, in a program that
-  serves a dashboard which nobody looks at; ``hit_instructions_without``: without the plugin. ``extra_instructions``
-  is the difference: one in a thousand is what happens once in a process, divided by ``--hits``. ``None``
-  where valgrind is not installed.
+- ``hit_instructions``: instructions of an answer from memory in a program that serves a dashboard which
+  nobody looks at; ``hit_instructions_without``: without the plugin. ``extra_instructions`` is the
+  difference; :mod:`tests.bench._callgrind` says what is counted. ``None`` where it cannot be.
 - ``memory_growth_bytes``: by how much the memory of a program grows from the 100,000th to the
   1,100,000th call, with a page open; what Python has allocated, by tracemalloc.
 """
@@ -21,8 +20,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -42,6 +39,7 @@ from argo_mw.plugin import plugin_of
 from argo_mw.testing import FakePlugin, Scripted
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_dashboard import DashboardPlugin
+from tests.bench._callgrind import CannotCount, Turn, count
 from tests.bench.dashboard_stage.hits import bars
 
 _STAGE = "tests.bench.dashboard_stage"
@@ -56,13 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--symbols", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=10.0, help="of a slice")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--hits", type=int, default=20_000, help="under callgrind")
     parser.add_argument("--calls", type=int, default=_CALLS, help="in which memory stays flat")
 
 
 async def run(args: argparse.Namespace) -> dict[str, object]:
     """Return all figures."""
-    return {**await _page(args), **await _instructions(args.hits), **await _memory(args.calls)}
+    return {**await _page(args), **await _instructions(), **await _memory(args.calls)}
 
 
 # What an open page costs
@@ -201,37 +198,27 @@ async def _looking(url: str) -> AsyncIterator[list[bytes]]:
 # The path of a call, with no page open
 
 
-async def _instructions(hits: int) -> Mapping[str, object]:
-    if shutil.which("valgrind") is None:
+async def _instructions() -> Mapping[str, object]:
+    try:
+        # At the same time: what is counted is the same on a busy machine.
+        with_it, without = await asyncio.gather(hit("with"), hit("without"))
+    except CannotCount as error:
+        print(f"instructions are not counted: {error}")
         return dict.fromkeys(("hit_instructions", "hit_instructions_without", "extra_instructions"))
-    # At the same time: what is counted is the same on a busy machine.
-    with_it, without = await asyncio.gather(_of_a_hit(hits, "with"), _of_a_hit(hits, "without"))
     return {
-        "hit_instructions": round(with_it, 1),
-        "hit_instructions_without": round(without, 1),
-        "extra_instructions": round(with_it - without, 1),
+        "hit_instructions": round(with_it.instructions, 1),
+        "hit_instructions_without": round(without.instructions, 1),
+        "extra_instructions": round(with_it.instructions - without.instructions, 1),
     }
 
 
-async def _of_a_hit(hits: int, which: str) -> float:
-    """Return the instructions of one hit: those of many more hits, less those of fewer."""
-    few, many = await asyncio.gather(_counted(hits, which), _counted(2 * hits, which))
-    return (many - few) / hits
+async def hit(which: str) -> Turn:
+    """Return what an answer from memory executes in the program *which* of ``dashboard_stage.hits``.
 
-
-async def _counted(hits: int, which: str) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        program = await asyncio.create_subprocess_exec(
-            "valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out",
-            sys.executable, "-m", f"{_STAGE}.hits", str(hits), which,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONHASHSEED": "0", "ARGO_MW_STATE_DIR": f"{folder}/state"},
-        )  # fmt: skip
-        said, _ = await program.communicate()
-    lines = [line for line in said.decode().splitlines() if "Collected :" in line]
-    if program.returncode or not lines:
-        raise RuntimeError(said.decode()[-2_000:])
-    return int(lines[-1].rpartition(":")[2])
+    Raises:
+        CannotCount: Instructions cannot be counted here.
+    """
+    return (await count(f"{_STAGE}.hits", which))["hit"]
 
 
 # Memory

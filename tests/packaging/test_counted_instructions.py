@@ -1,0 +1,75 @@
+"""Instructions are counted exactly, and a dashboard that nobody watches adds none."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.bench._bars import declared
+from tests.bench._callgrind import CannotCount, Turn, _read, count
+
+PROFILE = """\
+version: 1
+events: Ir
+fn=_PyEval_EvalFrameDefault
+10 700
+cfn=_PyObject_Malloc
+calls=3 20
+10 99
+11 200
+fn=_PyObject_Malloc'2
+20 90
+cfn=new_arena.constprop.0
+calls=1 30
+20 9
+fn=new_arena.constprop.0
+30 9
+totals: 999
+"""
+
+
+async def counted(module: str, *words: str) -> dict[str, Turn]:
+    """Return what the turns of *module* execute, or skip the test where that cannot be counted."""
+    try:
+        return dict(await count(f"tests.bench.{module}", *words))
+    except CannotCount as error:
+        pytest.skip(str(error))
+
+
+def test_what_the_allocator_spends_is_left_out_and_its_calls_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "out.1-01"
+    file.write_text(PROFILE)
+    account = _read(file)
+    assert (900, 3) == (account.instructions, account.memory)
+
+
+def test_a_python_without_names_of_its_functions_cannot_be_counted(tmp_path: Path) -> None:
+    file = tmp_path / "out.1-01"
+    file.write_text(PROFILE.replace("_PyObject_Malloc", "0x12345"))
+    with pytest.raises(CannotCount, match="without the names"):
+        _read(file)
+
+
+@pytest.mark.heavy
+async def test_one_assignment_in_a_turn_is_counted_and_nothing_where_nothing_is_added() -> None:
+    turns = await counted("instructions_stage.known")
+    turn = turns["turn"]
+    assert abs(turns["again"].instructions - turn.instructions) < 1.0
+    assert 5.0 < turns["assignment"].instructions - turn.instructions < 100.0
+    assert 0.0 == round(turns["assignment"].memory - turn.memory, 1)
+    assert 2.0 == round(turns["object"].memory - turn.memory, 1)
+
+
+@pytest.mark.heavy
+async def test_a_dashboard_that_nobody_watches_adds_nothing_to_a_hit_and_a_slight_plugin_is_seen() -> (
+    None
+):
+    hits = await asyncio.gather(
+        *(counted("dashboard_stage.hits", which) for which in ("without", "with", "slower"))
+    )
+    without, dashboard, slower = (turns["hit"].instructions for turns in hits)
+    bar = next(bar for bar in declared() if "extra_instructions" == bar.key)
+    assert bar.judge({"extra_instructions": dashboard - without}).met
+    assert not bar.judge({"extra_instructions": slower - without}).met
