@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
-from weakref import WeakValueDictionary
 
-from attrs import define, field
+from attrs import define
 
 from argo_mw.base.clock import Clock, SystemClock
-from argo_mw.base.errors import BadParameter, Closed, SharedUnavailable
-from argo_mw.base.log import Log
+from argo_mw.base.errors import BadParameter, Closed
 from argo_mw.store.limits import (
     check_count,
     check_epoch,
@@ -25,150 +19,8 @@ from argo_mw.store.limits import (
     check_value,
     check_witness,
 )
+from argo_mw.store.memory_store import NEVER, MemoryEntry, MemoryStore, MemorySubscription
 from argo_mw.store.protocol import EPOCH_KEY, WITNESS_TTL, Count, Lease, Witness
-
-_NEVER: Final = float("inf")
-_MAX_STALE_EXPIRIES: Final = 1_000
-
-log = Log("argo_mw")
-
-
-@define(eq=False)
-class _MemoryEntry:
-    """A value, or a counter when *value* is an integer."""
-
-    value: bytes | int
-    expires: float
-    fence: int = 0
-
-
-@define(eq=False)
-class _HeldLease:
-    """A lease, and whether it was refused to somebody meanwhile."""
-
-    lease: Lease
-    expires: float
-    wanted: bool = False
-
-
-@define(eq=False)
-class MemorySubscription:
-    """A listener in this process."""
-
-    _listeners: set[MemorySubscription]
-    _loop: asyncio.AbstractEventLoop
-    _on_message: Callable[[bytes], None]
-
-    def deliver(self, message: bytes) -> None:
-        """Call the listener, on its own loop, soon."""
-        # Waking a loop from its own thread costs 25 µs: a byte through a socket, and one more turn.
-        if asyncio.get_running_loop() is self._loop:
-            self._loop.call_soon(self._call_listener, message)
-            return
-        try:
-            self._loop.call_soon_threadsafe(self._call_listener, message)
-        except RuntimeError:
-            self._listeners.discard(self)  # its loop was closed
-
-    def _call_listener(self, message: bytes) -> None:
-        if self in self._listeners:
-            try:
-                self._on_message(message)
-            except Exception:
-                log.exception("a listener of the shared store failed")
-
-    async def aclose(self) -> None:
-        """Stop listening. Idempotent."""
-        self._listeners.discard(self)
-
-
-@define(eq=False, slots=True, weakref_slot=True)
-class MemoryStore:
-    """The data behind one or several :class:`MemoryShared`; safe between threads.
-
-    When there are too many values, the longest unused one is evicted. Counters and leases are
-    never evicted, because quotas rest on them: when there are too many, new ones are refused.
-    """
-
-    max_entries: int = 100_000
-    lock: threading.RLock = field(factory=threading.RLock, init=False)
-    values: dict[str, _MemoryEntry] = field(factory=dict, init=False)
-    counters: dict[str, _MemoryEntry] = field(factory=dict, init=False)
-    leases: dict[str, _HeldLease] = field(factory=dict, init=False)
-    channels: dict[str, set[MemorySubscription]] = field(factory=dict, init=False)
-    _expiries: list[tuple[float, str]] = field(factory=list, init=False)
-    _fence: int = field(default=0, init=False)
-
-    def find(self, key: str, now: float) -> _MemoryEntry | None:
-        """Return the entry under *key* that has not expired."""
-        entry = self.values.get(key) or self.counters.get(key)
-        if entry is not None and entry.expires <= now:
-            self.remove(key)
-            return None
-        return entry
-
-    def put(self, key: str, entry: _MemoryEntry, now: float) -> None:
-        """Keep *entry* under *key*, in place of an earlier one; make room first."""
-        self.remove(key)
-        self._drop_expired(now)
-        if isinstance(entry.value, int):
-            self._refuse_when_full(self.counters)
-            self.counters[key] = entry
-        else:
-            while len(self.values) >= self.max_entries:
-                del self.values[next(iter(self.values))]
-            self.values[key] = entry
-        if entry.expires != _NEVER:
-            heapq.heappush(self._expiries, (entry.expires, key))
-
-    def touch(self, key: str) -> None:
-        """Count *key* as just used."""
-        entry = self.values.pop(key, None)
-        if entry is not None:
-            self.values[key] = entry
-
-    def remove(self, key: str) -> bool:
-        """Forget *key* and return whether it was there."""
-        return bool(self.values.pop(key, None) or self.counters.pop(key, None))
-
-    def hold(self, key: str, ttl: float, now: float) -> Lease | None:
-        """Return a new lease on *key*, or ``None`` while one is held."""
-        held = self.leases.get(key)
-        if held is not None and held.expires > now:
-            held.wanted = True
-            return None
-        if held is None and len(self.leases) >= self.max_entries:
-            self.leases = {k: held for k, held in self.leases.items() if held.expires > now}
-            self._refuse_when_full(self.leases)
-        self._fence += 1
-        lease = Lease(key, os.urandom(8).hex(), self._fence)
-        self.leases[key] = _HeldLease(lease, now + ttl)
-        return lease
-
-    def held(self, lease: Lease, now: float) -> _HeldLease | None:
-        """Return the record of *lease*, or ``None`` when it is no longer held."""
-        held = self.leases.get(lease.key)
-        return held if held and held.lease == lease and held.expires > now else None
-
-    def _refuse_when_full(self, kept: Mapping[str, object]) -> None:
-        if len(kept) >= self.max_entries:
-            msg = f"the memory store is full: {self.max_entries} counters or leases are in use"
-            raise SharedUnavailable(msg)
-
-    def _drop_expired(self, now: float) -> None:
-        expiries = self._expiries
-        while expiries and expiries[0][0] <= now:
-            _, key = heapq.heappop(expiries)
-            self.find(key, now)
-        # A key that is set again leaves its earlier expiry behind.
-        if len(expiries) > 2 * (len(self.values) + len(self.counters)) + _MAX_STALE_EXPIRIES:
-            self._expiries = [
-                (entry.expires, key)
-                for kept in (self.values, self.counters)
-                for key, entry in kept.items()
-                if entry.expires != _NEVER
-            ]
-            heapq.heapify(self._expiries)
 
 
 class MemoryShared:
@@ -278,9 +130,9 @@ class MemoryShared:
                 return Count(count, added=False, witnessed=witnessed)
             if witness is not None:
                 witnessed += 1
-                store.put(witness.key, _MemoryEntry(witnessed, now + WITNESS_TTL), now)
+                store.put(witness.key, MemoryEntry(witnessed, now + WITNESS_TTL), now)
             if entry is None:
-                store.put(key, _MemoryEntry(amount, _expires(now, ttl)), now)
+                store.put(key, MemoryEntry(amount, _expires(now, ttl)), now)
             else:
                 entry.value = count + amount
             return Count(count + amount, added=True, witnessed=witnessed)
@@ -404,7 +256,7 @@ class MemoryShared:
             raise Closed(msg)
         return _Locked(self.store)
 
-    def _used(self, store: MemoryStore, key: str) -> _MemoryEntry | None:
+    def _used(self, store: MemoryStore, key: str) -> MemoryEntry | None:
         entry = store.find(key, self._clock.monotonic())
         if entry is not None:
             store.touch(key)
@@ -421,7 +273,7 @@ class MemoryShared:
         self, store: MemoryStore, key: str, value: bytes, ttl: float | None, fence: int = 0
     ) -> None:
         now = self._clock.monotonic()
-        store.put(key, _MemoryEntry(value, _expires(now, ttl), fence), now)
+        store.put(key, MemoryEntry(value, _expires(now, ttl), fence), now)
 
 
 @define
@@ -438,28 +290,15 @@ class _Locked:
         self._store.lock.release()
 
 
-def named_store(name: str, max_entries: int = 100_000) -> MemoryStore:
-    """Return the store called *name* in this process; make it when no handle has it open."""
-    with _names:
-        store = _stores.get(name)
-        if store is None:
-            store = _stores[name] = MemoryStore(max_entries)
-        return store
-
-
-def _bytes(entry: _MemoryEntry | None) -> bytes | None:
+def _bytes(entry: MemoryEntry | None) -> bytes | None:
     if entry is None:
         return None
     return entry.value if isinstance(entry.value, bytes) else b"%d" % entry.value
 
 
-def _count(entry: _MemoryEntry | None) -> int | None:
+def _count(entry: MemoryEntry | None) -> int | None:
     return entry.value if entry is not None and isinstance(entry.value, int) else None
 
 
 def _expires(now: float, ttl: float | None) -> float:
-    return _NEVER if ttl is None else now + ttl
-
-
-_names = threading.Lock()
-_stores: WeakValueDictionary[str, MemoryStore] = WeakValueDictionary()
+    return NEVER if ttl is None else now + ttl

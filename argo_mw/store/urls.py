@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from argo_mw.base.clock import Clock, SystemClock
 from argo_mw.base.errors import ConfigError
 from argo_mw.base.suggest import suggest
-from argo_mw.store.memory import MemoryShared, named_store
+from argo_mw.store.memory import MemoryShared
+from argo_mw.store.memory_store import named_store
 from argo_mw.store.protocol import Shared
 
 OpenShared = Callable[[str, Clock], Awaitable[Shared]]

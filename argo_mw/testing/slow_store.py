@@ -11,7 +11,8 @@ from attrs import define
 from argo_mw.base.clock import Clock, SystemClock
 from argo_mw.base.errors import Closed, SharedUnavailable
 from argo_mw.store.give_backs import GiveBacks, claim
-from argo_mw.store.memory import MemoryShared, MemoryStore
+from argo_mw.store.memory import MemoryShared
+from argo_mw.store.memory_store import MemoryStore
 from argo_mw.store.protocol import Count, Lease, Subscription, Witness
 
 T = TypeVar("T")

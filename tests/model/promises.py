@@ -11,7 +11,7 @@ from attrs import define
 
 from argo_mw import ArgoError, BadCall, DeadlineExceeded, Outcome
 from argo_mw.plugin import Clock
-from argo_mw.store.memory import MemoryStore
+from argo_mw.store.memory_store import MemoryStore
 from argo_mw_llm import Completion
 from argo_mw_llm.budgets import STOPPED
 from tests.model.answers import cell_of, spoil, stamp_of

@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from argo_mw import SharedUnavailable
 from argo_mw.plugin import Clock
 from argo_mw.store import Ability, Count, Lease, Subscription
-from argo_mw.store.memory import MemoryShared, MemoryStore
+from argo_mw.store.memory import MemoryShared
+from argo_mw.store.memory_store import MemoryStore
 from argo_mw.testing import RefusingStore
 
 T = TypeVar("T")

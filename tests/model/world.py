@@ -14,7 +14,7 @@ from argo_mw import Argo
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import Clock, Limits, Shared, context_of, hookimpl
 from argo_mw.store import Ability, OpenShared
-from argo_mw.store.memory import MemoryStore
+from argo_mw.store.memory_store import MemoryStore
 from argo_mw.testing import FakeClock, FakePlugin, settle
 from argo_mw_adaptive_ttl.plugin import AdaptiveTtlPlugin
 from argo_mw_cache.plugin import CachePlugin

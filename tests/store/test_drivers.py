@@ -7,7 +7,8 @@ import sqlite3
 
 import pytest
 
-from argo_mw.store.memory import MemoryShared, MemoryStore
+from argo_mw.store.memory import MemoryShared
+from argo_mw.store.memory_store import MemoryStore
 from argo_mw.store.sqlite import open_sqlite
 from argo_mw.testing.clock import FakeClock
 from argo_mw.testing.refusing_store import RefusingStore

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argo_mw.store import EPOCH_KEY, Epochs
-from argo_mw.store.memory import MemoryShared, MemoryStore
+from argo_mw.store.memory import MemoryShared
+from argo_mw.store.memory_store import MemoryStore
 from argo_mw.testing import FakeClock
 
 URL = "redis://argo:secret@cache.example:6379/0?prefix=prod:"

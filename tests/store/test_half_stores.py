@@ -10,7 +10,8 @@ from attrs import define, field
 
 from argo_mw import SharedUnavailable
 from argo_mw.store import Ability, Freshness, Lease, TagVersions
-from argo_mw.store.memory import MemoryShared, MemoryStore
+from argo_mw.store.memory import MemoryShared
+from argo_mw.store.memory_store import MemoryStore
 from argo_mw.testing import FakeClock, RefusingStore, settle
 
 FRESH, MISS = Freshness.FRESH, Freshness.MISS

@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from argo_mw.base.errors import SharedUnavailable
-from argo_mw.store.memory import MemoryShared, MemoryStore
+from argo_mw.store.memory import MemoryShared
+from argo_mw.store.memory_store import MemoryStore
 from argo_mw.testing.clock import FakeClock
 from argo_mw.testing.shared import Listener, eventually
 

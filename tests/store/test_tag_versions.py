@@ -9,7 +9,8 @@ import pytest
 from attrs import define, field
 
 from argo_mw.base.errors import BadParameter, SharedUnavailable
-from argo_mw.store.memory import MemoryShared, MemoryStore
+from argo_mw.store.memory import MemoryShared
+from argo_mw.store.memory_store import MemoryStore
 from argo_mw.store.tag_snapshot import EVERYTHING, Freshness
 from argo_mw.store.tag_versions import TagVersions
 from argo_mw.testing.clock import FakeClock, settle

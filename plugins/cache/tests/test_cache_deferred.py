@@ -10,7 +10,8 @@ import pytest
 
 from argo_mw import Argo, Outcome, SharedUnavailable
 from argo_mw.plugin import context_of, hookimpl, operation
-from argo_mw.store.memory import MemoryShared, named_store
+from argo_mw.store.memory import MemoryShared
+from argo_mw.store.memory_store import named_store
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from argo_mw_cache import CachePlugin, deferred, entry, loader
 from argo_mw_cache.deferred import Deferred

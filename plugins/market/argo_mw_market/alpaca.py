@@ -28,16 +28,13 @@ from argo_mw.plugin import (
     Limits,
     NotFound,
     Outcome,
-    QuotaExceeded,
-    Request,
-    Result,
-    Standing,
     Upstream,
     UpstreamError,
     copy_error,
 )
 from argo_mw_market.config import MAX_DECODED_BYTES, AlpacaConfig
 from argo_mw_market.failures import TOO_MANY, ErrorRule
+from argo_mw_market.header_quota import HeaderQuota
 from argo_mw_market.hours import AgeLimits
 from argo_mw_market.http import MALFORMED, Http, HttpReply
 from argo_mw_market.instants import Instants
@@ -338,47 +335,6 @@ class Alpaca(Vendor):
     def closed_until(self) -> float:
         """Return the seconds since the epoch until which the quota is used up."""
         return self._closed_until
-
-
-class HeaderQuota:
-    """Refuses requests while Alpaca's own count says that none is left."""
-
-    name = "alpaca_header_quota"
-
-    def __init__(self, alpaca: Alpaca) -> None:
-        self._alpaca = alpaca
-
-    async def reserve(self, request: Request) -> None:
-        """Let the request pass, unless the window is used up.
-
-        Raises:
-            QuotaExceeded: It is.
-        """
-        opens = self._alpaca.closed_until
-        left = opens - self._alpaca.clock.time()
-        if left > 0:
-            msg = f"upstream {NAME!r} says that its quota is used up; ask again in {left:.0f} s"
-            raise QuotaExceeded(msg, retry_at=opens)
-
-    async def dry_run(self, request: Request) -> str:
-        """Refuse what :meth:`reserve` refuses, which takes nothing either.
-
-        Raises:
-            QuotaExceeded: The window is used up.
-        """
-        await self.reserve(request)
-        return ""
-
-    def standing(self) -> Standing:
-        """Return whether Alpaca has said that its quota is used up."""
-        used_up = self._alpaca.closed_until > self._alpaca.clock.time()
-        return Standing(states={"used up": used_up})
-
-    def settle(self, request: Request, result: Result) -> None:
-        """Do nothing: the client reads the headers itself."""
-
-    async def release(self, request: Request) -> None:
-        """Do nothing: nothing was charged."""
 
 
 def _spelling(symbol: Symbol) -> str:

@@ -6,13 +6,14 @@ import pytest
 
 from argo_mw.plugin import Request
 from argo_mw.testing import GuardConformance, GuardUnderTest, MakeGuard, Scripted
-from argo_mw_market.alpaca import HeaderQuota
+from argo_mw_market.header_quota import HeaderQuota
 
 
 class CountsForItself:
     """What the guard asks of Alpaca's client."""
 
     def __init__(self, clock: object) -> None:
+        self.name = "alpaca"
         self.clock = clock
         self.closed_until = 0.0
 
