@@ -233,6 +233,19 @@ class Engine:
         """
         self._check_here(self.pipeline.operation(operation))
 
+    def tenant_here(self, operation: str) -> str | None:
+        """Return for which tenant an upstream asks *operation* here; ``None`` where none does.
+
+        Raises:
+            UnknownOperation: No installed plugin offers it.
+            ScopeConflict: As for :meth:`check_asked`.
+        """
+        self.check_asked(operation)
+        asking = self.answering.here()
+        if asking is None or self.pipeline.operation(operation).scope == "public":
+            return None
+        return asking.tenant
+
     def _check_here(self, asked: AnyOperation) -> None:
         asking = self.answering.here()
         if asking is not None:

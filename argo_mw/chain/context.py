@@ -142,6 +142,21 @@ class Context:
         """
         return await self._runtime.nested_map(parent, operation, subjects, parameters)
 
+    def tenant_here(self, operation: str) -> str | None:
+        """Return the tenant whose call an upstream answers here, and asks *operation* for.
+
+        For what asks in other processes, which do not know what is being answered in this one.
+
+        Returns:
+            ``None`` where no upstream asks, and for an operation that tenants share.
+
+        Raises:
+            UnknownOperation: No installed plugin offers it.
+            ScopeConflict: The upstream answers a public operation, and the answers to *operation*
+                belong to a tenant.
+        """
+        return self._runtime.tenant_here(operation)
+
     async def charge_extra(self, call: Call) -> None:
         """Charge the quotas of *call*'s upstream with one more request, and announce it.
 

@@ -34,6 +34,9 @@ class Runtime(Protocol):
     ) -> dict[str, Outcome | Exception]:
         """Ask *operation* about each of *subjects*, with further *parameters*, for *parent*."""
 
+    def tenant_here(self, operation: str) -> str | None:
+        """Return for which tenant an upstream asks *operation* here; ``None`` where none does."""
+
     async def charge_extra(self, call: Call) -> None:
         """Charge one more request for *call*, which is bound to an upstream."""
 
