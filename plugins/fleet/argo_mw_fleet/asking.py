@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from attrs import frozen
 
+from argo_mw import Options
 from argo_mw.plugin import ArgoError, Codecs, NotEncodable, Outcome
 from argo_mw.store import Undecodable
 from argo_mw_fleet.engine import Engine
@@ -41,12 +42,12 @@ class Question:
     Attributes:
         operation: The operation's name.
         parameters: Its parameters beside the subject.
-        options: What :meth:`argo_mw.Caller.options` takes.
+        options: What :meth:`argo_mw.Caller.options` takes, one after the other.
     """
 
     operation: str
     parameters: Mapping[str, object]
-    options: Mapping[str, object]
+    options: tuple[Options, ...]
 
     def check(self, codecs: Codecs) -> None:
         """Raise NotEncodable where it cannot be sent."""

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from argo_mw import Caller
 from argo_mw.plugin import Argo, BadParameter, Context, NotEncodable, Timer, context_of
 from argo_mw_fleet.error_fields import error_fields
 from argo_mw_fleet.errors import FleetError
@@ -181,7 +182,9 @@ class _Round:
             if not name:
                 msg = f"{asked.operation} has no subject to map over"
                 raise BadParameter(msg)
-            asker = self._argo.options(**asked.options)  # type: ignore[arg-type]
+            asker: Caller = self._argo
+            for options in asked.options:
+                asker = asker.options(**options)
             outcome = await asker.outcome(asked.operation, **{**asked.parameters, name: subject})
             return Answered(subject, codecs.encode(outcome, place_of(asked.round, subject)), None)
         except Exception as error:

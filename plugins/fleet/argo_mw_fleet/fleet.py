@@ -47,7 +47,8 @@ class Fleet:
     def __init__(self, engine: Engine, context: Context, settings: Settings) -> None:
         self._engine = engine
         self._context = context
-        self._options: Options = {"tenant": settings.argo.tenant}
+        self._tenant = settings.argo.tenant
+        self._options: tuple[Options, ...] = ()
 
     def options(self, **options: Unpack[Options]) -> Fleet:
         """Return a fleet with other options for its calls, as :meth:`argo_mw.Caller.options`.
@@ -63,7 +64,8 @@ class Fleet:
         other = object.__new__(Fleet)
         other._engine = self._engine
         other._context = self._context
-        other._options = {**self._options, **options}
+        other._tenant = self._tenant
+        other._options = (*self._options, options)
         return other
 
     async def map(
@@ -80,6 +82,7 @@ class Fleet:
 
         Raises:
             UnknownOperation: No plugin that is installed here offers it.
+            ScopeConflict: As for :meth:`argo_mw.Caller.call`.
             BadParameter: The operation is about no subject, or *subjects* are no texts.
             NotEncodable: A parameter cannot be sent.
             FleetUnavailable: The scheduler cannot be reached, or there are no workers.
@@ -105,6 +108,7 @@ class Fleet:
 
         Raises:
             UnknownOperation: No plugin that is installed here offers it.
+            ScopeConflict: As for :meth:`argo_mw.Caller.call`.
             BadParameter: The operation is about no subject, or *subjects* are no texts.
             NotEncodable: A parameter cannot be sent.
             FleetUnavailable: While answers are taken: the scheduler cannot be reached, or there
@@ -116,7 +120,7 @@ class Fleet:
             raise BadParameter(msg)
         unique = _unique(subjects)
         answers = Answers(len(unique))
-        question = Question(name, parameters, _given(self._options))
+        question = Question(name, parameters, self._options_of(name))
         question.check(self._context.codecs)
         asking = Asking(self._engine, self._context.codecs, question, answers)
         task = asyncio.create_task(asking.run(unique), name=f"argo-mw:fleet:{name}")
@@ -155,6 +159,15 @@ class Fleet:
         async with contextlib.aclosing(going):
             async for one in going:
                 yield one
+
+    def _options_of(self, operation: str) -> tuple[Options, ...]:
+        """Return the options for *operation*: an upstream asks it for the tenant that it answers.
+
+        Raises:
+            ScopeConflict: The upstream answers a public operation.
+        """
+        tenant = self._context.tenant_here(operation) or self._tenant
+        return ({"tenant": tenant}, *self._options)
 
     async def workers(self) -> Mapping[str, WorkerNow]:
         """Return the workers that are there now, by name.
@@ -239,10 +252,6 @@ def _unique(subjects: Iterable[str]) -> list[str]:
         msg = f"a subject is {others[0]!r}, which is no text; subjects are placed by their texts"
         raise BadParameter(msg)
     return unique
-
-
-def _given(options: Options) -> dict[str, object]:
-    return {name: value for name, value in options.items() if value is not None}
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

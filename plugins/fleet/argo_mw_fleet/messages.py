@@ -12,13 +12,14 @@ from typing import Final, TypeVar, cast
 import attrs
 from attrs import frozen
 
+from argo_mw import Options
 from argo_mw.plugin import Codecs
 from argo_mw.store import Undecodable
 from argo_mw_fleet.errors import FleetError
 
 REQUEST: Final = "fleet:request"
 REPLY: Final = "fleet:reply"
-VERSION: Final = 1
+VERSION: Final = 2
 """The version of these messages: processes that speak others refuse each other."""
 
 T = TypeVar("T")
@@ -33,14 +34,14 @@ class Begin:
         operation: What is asked.
         subjects: What it is asked about.
         parameters: Its other parameters.
-        options: What :meth:`argo_mw.Caller.options` takes.
+        options: What :meth:`argo_mw.Caller.options` takes, one after the other.
     """
 
     round: str
     operation: str
     subjects: tuple[str, ...]
     parameters: Mapping[str, object]
-    options: Mapping[str, object]
+    options: tuple[Options, ...]
 
 
 @frozen

@@ -24,7 +24,8 @@ HERE = Path(__file__).parent
 class DeskEngine:
     """A second engine, of desks in this process: whatever the adapter to Dask is, the rest is not it."""
 
-    def __init__(self, desks: Mapping[str, Desk]) -> None:
+    def __init__(self, caller: Argo, desks: Mapping[str, Desk]) -> None:
+        self.caller = caller
         self.desks = dict(desks)
         self.away = False
         self.sent: list[tuple[str, int]] = []
@@ -84,7 +85,9 @@ def desks(tmp_path: Path) -> OpenDesks:
                 )
                 applications[name] = await stack.enter_async_context(argo)
                 contexts[name] = context_of(argo)
-            engine = DeskEngine({name: Desk(applications[name]) for name in names})
+            engine = DeskEngine(
+                applications["caller"], {name: Desk(applications[name]) for name in names}
+            )
             yield Fleet(engine, contexts["caller"], applications["caller"].settings), engine
 
     return opened

@@ -21,7 +21,9 @@ from argo_mw.plugin import (
     NotFound,
     PluginError,
     QuotaExceeded,
+    ScopeConflict,
     SharedUnavailable,
+    Upstream,
     operation,
 )
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
@@ -73,8 +75,6 @@ class Gate:
                 raise
             return Outcome(name)
 
-        from argo_mw.plugin import Upstream
-
         upstream = Upstream("gate", frozenset({"price"}), answer, timeout=300.0)
         return FakePlugin(operations=[price, whole], upstreams=[upstream])
 
@@ -96,6 +96,51 @@ async def test_the_callers_tenant_asks_unless_another_is_named(desks: OpenDesks)
         other: Any = await fleet.options(tenant="second").map(price, ["X"])
     assert "desk" == found["X"].value["tenant"]
     assert "second" == other["X"].value["tenant"]
+
+
+async def test_options_follow_one_another_as_those_of_an_application(desks: OpenDesks) -> None:
+    async with desks("a", plugin=quoting) as (fleet, _):
+        second = fleet.options(tenant="second", refresh=True)
+        found: Any = await second.options(tenant=None, read=True, timeout=5.0).map("price", ["X"])
+    assert "second" == found["X"].value["tenant"]
+
+
+@operation(subject="symbol", scope="tenant")
+def held(symbol: str) -> object: ...
+
+
+@operation(subject="symbol", scope="tenant")
+def best(symbol: str) -> object: ...
+
+
+@operation(subject="symbol")
+def shared(symbol: str) -> object: ...
+
+
+async def test_an_upstream_asks_the_fleet_for_the_tenant_that_it_answers(desks: OpenDesks) -> None:
+    opened: list[Any] = []
+
+    def plugin(name: str) -> FakePlugin:
+        async def ask(call) -> object:
+            found = await opened[0].map("held", ["X"])
+            return Outcome(found["X"].value["tenant"])
+
+        return FakePlugin(
+            operations=[held, best, shared],
+            upstreams=[
+                Scripted("toys", ["held"], lambda call: {"tenant": call.tenant}),
+                Upstream("picks", frozenset({"best", "shared"}), ask),
+            ],
+        )
+
+    async with desks("a", plugin=plugin) as (fleet, engine):
+        opened.append(fleet)
+        caller = engine.caller
+        assert "guest" == await caller.options(tenant="guest").call("best", symbol="Y")
+        opened[0] = fleet.options(tenant="named")
+        assert "named" == await caller.options(tenant="guest").call("best", symbol="Z")
+        with pytest.raises(ScopeConflict):
+            await caller.call("shared", symbol="Y")
 
 
 async def test_a_subject_that_fails_has_its_error_and_the_others_their_answers(desks) -> None:
