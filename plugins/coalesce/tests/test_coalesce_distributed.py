@@ -338,6 +338,27 @@ async def test_a_result_that_passed_a_layer_which_is_killed_here_is_not_taken(
     assert 1 == len(other.asked)
 
 
+async def test_no_lease_is_asked_for_before_this_process_hears_of_results(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = held()
+    async with instance(store, upstream, clock) as argo:
+        shared, hears = context_of(argo).shared, asyncio.Event()
+        subscribe = shared.subscribe
+
+        async def slowly(*args: Any, **named: Any) -> Any:
+            await hears.wait()
+            return await subscribe(*args, **named)
+
+        monkeypatch.setattr(shared, "subscribe", slowly)
+        asking = ask(argo)
+        await settle()
+        assert [] == upstream.asked
+        hears.set()
+        upstream.gate.set()
+        assert "AAPL" == (await asking).value
+
+
 async def test_without_the_store_every_process_loads(clock: FakeClock) -> None:
     one, other = held("one"), held("other")
     async with (

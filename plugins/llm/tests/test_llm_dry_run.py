@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +16,7 @@ from argo_mw.testing.guards import context_on
 from argo_mw_llm.accounting import Accounting
 from argo_mw_llm.budget_guard import BudgetGuard
 from argo_mw_llm.config import Budget, LlmConfig
-from argo_mw_llm.operations import operations
+from argo_mw_llm.operations import EXCHANGE, operations
 
 MODELS = ("glm-5.3", "glm-5.3", "glm-5.3", "a-model-of-tomorrow")
 
@@ -62,6 +65,46 @@ async def test_a_dry_run_says_what_reserve_then_does(budgets, asked) -> None:
         assert (type(refused), str(refused)) == (type(foreseen), str(foreseen))
         if refused is None:
             await finish(guard, request, end)
+
+
+def guard_of(store, clock, budget: Budget) -> tuple[BudgetGuard, LlmConfig]:
+    config = LlmConfig(budgets=(budget,))
+    context = context_on(store, clock)
+    return BudgetGuard("glm", "glm-5.3", Accounting(config, context), context, _no_count), config
+
+
+def request_of(config: LlmConfig, operation: str, **parameters: object) -> Request:
+    asked = next(one for one in operations(config) if one.name == operation)
+    upstream = Upstream("glm", [operation], _never_asked, metered=True)
+    return Request(upstream, (make_call(asked, parameters, tenant="desk"),))
+
+
+@pytest.mark.parametrize("then", ["refuse", "warn"])
+async def test_a_dry_run_says_of_a_budget_that_a_request_without_a_bound_cannot_keep_it(
+    then: Literal["refuse", "warn"],
+) -> None:
+    clock = FakeClock()
+    guard, config = guard_of(SlowStore(clock=clock), clock, Budget(usd=5.0, then=then))
+    body = {"model": "glm-5.3", "messages": "no list of messages"}
+    request = request_of(
+        config,
+        "glm" + EXCHANGE,
+        model="glm-5.3",
+        body=body,
+        endpoint="/chat/completions",
+        account="",
+    )
+    if then == "refuse":
+        assert "cannot be kept" in str(await refusal_of(guard.dry_run(request)))
+    else:
+        assert "cannot be kept" in await guard.dry_run(request)
+
+
+async def test_a_dry_run_says_to_the_cent_what_is_left() -> None:
+    clock = FakeClock()
+    guard, config = guard_of(SlowStore(clock=clock), clock, Budget(usd=0.02))
+    request = request_of(config, "complete", messages="Why?", model="glm-5.3", max_tokens=50_000)
+    assert "has $0.0200 left" in str(await refusal_of(guard.dry_run(request)))
 
 
 async def refusal_of(asking) -> Refusal | None:
