@@ -131,7 +131,8 @@ class Database:
             "serves the question: the plan's own 50 to 100 ms say so.\n"
             "A write takes what its caller waits for it: the insert and the commit on the loop of "
             "the original; behind the chain what a call takes beyond the same call of an "
-            "application that records nothing, at the same rates. The whole call stands beside it."
+            "application that records nothing, at the same rates and beside the same questions. "
+            "The whole call stands beside it."
             "\n"
             f"Another program then holds the database for {self.locked:g} seconds, longer than "
             "sqlite3 waits by default."
@@ -185,17 +186,30 @@ class Database:
         return seen
 
     async def _unrecorded(self, argo: Argo) -> dict[int, list[float]]:
-        """Return what callers wait for calls that record nothing, at each rate."""
+        """Return what callers wait for calls that record nothing, beside as many questions."""
         # As the calls that are recorded, whose receipts are wanted.
         caller = argo.options(extensions={"persist.receipts": []})
 
         async def write(number: int) -> None:
             await caller.call("given_signal", number=number)
 
+        # No write makes kept answers old here, so none is taken.
+        reader = argo.options(refresh=True)
+
+        async def read(symbol: str) -> int:
+            newest: Any = await reader.call("latest", symbol=symbol)
+            return len(newest)
+
         numbers = iter(range(10 * self.rows + 1_000_000))
         await write(next(numbers))
+        await read(self.names[0])
         shorter = evolve(self, seconds=self.seconds / 2)
-        return {rate: await shorter._write_at(rate, write, numbers) for rate in self.rates}
+        found = {}
+        for rate in self.rates:
+            writing = asyncio.create_task(shorter._write_at(rate, write, numbers))
+            await shorter._read_until(writing, read)
+            found[rate] = writing.result()
+        return found
 
     async def _after(self, argo: Argo, path: Path) -> Seen:
         receipts: list[Awaitable[str]] = []
