@@ -19,6 +19,7 @@ def test_every_signal_is_answered_and_a_burst_asks_once(tmp_path):
     assert promises["parallel_fetching.redundant_requests"]["ours"] < 0.5
     unanswered = [one for one in found.shown if "without an answer" in one.title]
     assert ["0"] * 4 == [one.after for one in unanswered]
+    assert promises["parallel_fetching.unanswered"]["met"]
     assert any(one.startswith("Without `race`") for one in found.said)
     assert any(one.startswith("Without `coalesce`") for one in found.said)
 

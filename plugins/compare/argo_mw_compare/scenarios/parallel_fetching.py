@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 from argo_mw.plugin import Argo, ArgoError
 from argo_mw_compare.baseline import Baseline
 from argo_mw_compare.clock import WarpClock
-from argo_mw_compare.scenarios.promise import Findings, Shown, at_most
+from argo_mw_compare.scenarios.promise import Findings, Promise, Shown, at_most
 from argo_mw_compare.scenarios.service import KEY, market_table, service
 from argo_mw_compare.vendors import Vendors
 from argo_mw_compare.workload import LATENCIES, START
@@ -35,6 +35,8 @@ _FOR_EACH: Final = 2 + len(_MODELS)
 _Ask = Callable[[Argo, str], Awaitable[str]]
 """Asks for the signal of a symbol; returns why there is none, or "" where there is one."""
 _BURSTS: Final = "bursts"
+_BETWEEN: Final = 90.0
+"""Seconds between phases: longer than the minute of a quota, and than a breaker is open."""
 _TITLE: Final = "Parallel fetching: signals that must ask, and bursts of callers"
 
 
@@ -107,19 +109,20 @@ class ParallelFetching:
             f"Then {self.callers} callers over {self.instances} instances ask for the same symbol "
             f"at once, for {self.burst_symbols} symbols one after the other. Requests beyond "
             f"{_FOR_EACH} a symbol are redundant, by the vendors' counts.\n"
-            "Vendors are the sandbox with its assumed latencies, slow tails included; all times "
-            "are real."
+            "Vendors are the sandbox with its assumed latencies, slow tails included, and their "
+            f"quotas; all times are real, but that {_BETWEEN:g} seconds are skipped between phases."
         ).splitlines()
 
     async def before(self, folder: Path) -> Seen:
         """Return what was seen of the original service."""
+        clock = _clock()
         with self._vendors() as vendors:
             async with AsyncExitStack() as stack:
                 instances = [
-                    await stack.enter_async_context(self._original(folder, number, vendors))
+                    await stack.enter_async_context(self._original(folder, number, vendors, clock))
                     for number in range(self.instances)
                 ]
-                run = _Run(self, vendors, instances, self._in_turn)
+                run = _Run(self, vendors, clock, instances, self._in_turn)
                 return await run.run(phases=True, bursts=True)
 
     async def after(self, folder: Path) -> Seen:
@@ -137,13 +140,15 @@ class ParallelFetching:
         self, folder: Path, layers: Sequence[str], *, phases: bool, bursts: bool
     ) -> Seen:
         folder.mkdir(mode=0o700)
+        clock = _clock()
         with self._vendors() as vendors:
             async with AsyncExitStack() as stack:
-                instances = [
-                    await stack.enter_async_context(self._chained(folder, number, vendors, layers))
+                chained = (
+                    self._chained(folder, number, vendors, clock, layers)
                     for number in range(self.instances)
-                ]
-                run = _Run(self, vendors, instances, self._at_once)
+                )
+                instances = [await stack.enter_async_context(one) for one in chained]
+                run = _Run(self, vendors, clock, instances, self._at_once)
                 return await run.run(phases=phases, bursts=bursts)
 
     async def _in_turn(self, argo: Argo, symbol: str) -> str:
@@ -180,7 +185,9 @@ class ParallelFetching:
         return Vendors({"now": now, "speed": 1.0, "seed": self.seed, "latency": latency})
 
     @asynccontextmanager
-    async def _original(self, folder: Path, number: int, vendors: Vendors) -> AsyncIterator[Argo]:
+    async def _original(
+        self, folder: Path, number: int, vendors: Vendors, clock: WarpClock
+    ) -> AsyncIterator[Argo]:
         state = folder / f"instance-{number}"
         state.mkdir()
         old = Baseline(state / "signals.db")
@@ -190,7 +197,7 @@ class ParallelFetching:
             ("llm", "market"),
             plugins={"baseline": old},
             tables=tables,
-            clock=WarpClock(START.timestamp(), 1.0),
+            clock=clock,
             upstreams={"alpaca": {"max_batch": 1}},
         ) as argo:
             yield argo
@@ -198,7 +205,12 @@ class ParallelFetching:
 
     @asynccontextmanager
     async def _chained(
-        self, folder: Path, number: int, vendors: Vendors, layers: Sequence[str]
+        self,
+        folder: Path,
+        number: int,
+        vendors: Vendors,
+        clock: WarpClock,
+        layers: Sequence[str],
     ) -> AsyncIterator[Argo]:
         tables: dict[str, object] = {
             "market": market_table(vendors),
@@ -212,7 +224,7 @@ class ParallelFetching:
             plugins={},
             tables=tables,
             shared=f"sqlite:///{folder}/shared.db",
-            clock=WarpClock(START.timestamp(), 1.0),
+            clock=clock,
         ) as argo:
             yield argo
 
@@ -235,6 +247,16 @@ class ParallelFetching:
                 bar=0.1,
                 before=self._redundant(before),
                 after=self._redundant(after),
+            ),
+            Promise(
+                name="unanswered",
+                title="signals without an answer, no more than the original's",
+                plan="-",
+                unit="",
+                before=len(before.unanswered),
+                after=len(after.unanswered),
+                ours=len(after.unanswered),
+                bar=len(before.unanswered),
             ),
         )
         shown, said = tuple(_shown(before, after)), tuple(self._said(before, after))
@@ -277,10 +299,16 @@ class _Run:
     """One run of the phases and the bursts."""
 
     def __init__(
-        self, scenario: ParallelFetching, vendors: Vendors, instances: Sequence[Argo], ask: _Ask
+        self,
+        scenario: ParallelFetching,
+        vendors: Vendors,
+        clock: WarpClock,
+        instances: Sequence[Argo],
+        ask: _Ask,
     ) -> None:
         self._scenario = scenario
         self._vendors = vendors
+        self._clock = clock
         self._instances = instances
         self._ask = ask
         self._names = (f"SYN{number:03d}" for number in range(1, 199))
@@ -305,6 +333,7 @@ class _Run:
 
     async def _phase(self, name: str, change: Mapping[str, object], cleared: Sequence[str]) -> None:
         symbols = [next(self._names) for _ in range(self._scenario.symbols)]
+        await self._let_time_pass()
         if change:
             await asyncio.to_thread(self._vendors.change, change)
         taken = self._seen.seconds[name] = []
@@ -313,7 +342,13 @@ class _Run:
         if cleared:
             await asyncio.to_thread(self._vendors.change, {"clear_faults": [*cleared]})
 
+    async def _let_time_pass(self) -> None:
+        """Skip a while, so that a phase begins with quotas and breakers that know no other."""
+        await self._clock.skip(self._clock.monotonic() + _BETWEEN, lambda: None)
+        await asyncio.to_thread(self._vendors.move_to, self._clock.time())
+
     async def _bursts(self) -> None:
+        await self._let_time_pass()
         before = await self._requests()
         for _ in range(self._scenario.burst_symbols):
             symbol = next(self._names)
@@ -354,6 +389,10 @@ async def _failure(call: Awaitable[object]) -> str:
 def _prompt(symbol: str) -> str:
     day = datetime.fromtimestamp(START.timestamp(), UTC).date()
     return f"Is {symbol} a buy, a sell or a hold on {day}, with an RSI of 61 and momentum +1.2%?"
+
+
+def _clock() -> WarpClock:
+    return WarpClock(START.timestamp(), 1.0)
 
 
 def _llm_table(vendors: Vendors) -> Mapping[str, object]:
