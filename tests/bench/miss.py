@@ -11,6 +11,10 @@ figure is the median of its rounds.
 - ``redis_round_trips``: how many times a caller waits for Redis: by how much longer an answer takes
   behind a wire that is slower by a known time.
 - ``alone``: with one layer, less the empty chain.
+
+``--flame FILE`` draws where the time goes, with all layers over the memory store, and measures nothing else:
+- ``by_layer``: the share of the CPU time in each room of the core and each plugin, with what they call outside
+  of the project; by samples of the event loop's thread, one for each millisecond.
 """
 
 from __future__ import annotations
@@ -28,8 +32,10 @@ from argo_mw import Argo
 from argo_mw.plugin import SLOTS
 from argo_mw.registry import Plugins
 from argo_mw_redis.testing import servers
-from tests.bench.miss_stage.contestants import Ask, answer, peers
-from tests.bench.miss_stage.taken import Taken, at_once, one_by_one
+from tests.bench.miss_stage.contestants import answer, peers
+from tests.bench.miss_stage.flame import svg
+from tests.bench.miss_stage.samples import by_layer, sampling
+from tests.bench.miss_stage.taken import Ask, Taken, at_once, one_by_one
 from tests.bench.miss_stage.wire import slow_wire
 
 CALLERS = 200
@@ -41,12 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The bench's own arguments."""
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--calls", type=int, default=400, help="answers in a round")
+    parser.add_argument("--flame", type=Path, help="write a flame graph to this SVG file")
 
 
 async def run(args: argparse.Namespace) -> dict[str, object]:
     """Return all figures."""
     with tempfile.TemporaryDirectory() as directory, servers(Path(directory)) as start:
         os.environ["ARGO_MW_STATE_DIR"] = directory
+        if args.flame is not None:
+            return await _drawn(args.flame, args.rounds, args.calls)
         url = start().url
         async with AsyncExitStack() as stack:
             stores = {
@@ -85,6 +94,19 @@ async def run(args: argparse.Namespace) -> dict[str, object]:
             for name in SLOTS
         },
     }
+
+
+async def _drawn(file: Path, rounds: int, calls: int) -> dict[str, object]:
+    """Draw into *file* where the time of an answer goes; return each part's share."""
+    async with chain("memory://") as ask:
+        await one_by_one(ask, [f"warm-{i}" for i in range(calls)])
+        taken = []
+        with sampling() as stacks:
+            for turn in range(rounds):
+                taken.append(await one_by_one(ask, [f"{turn}-{i}" for i in range(calls)]))
+    file.write_text(svg(stacks), "utf-8")
+    each = statistics.median(one.cpu_us for one in taken)
+    return {"memory_us": round(each, 1), "by_layer": by_layer(stacks)}
 
 
 def stores_in(directory: str, redis: str) -> dict[str, str]:
