@@ -83,6 +83,7 @@ class UpstreamStats:
         "_epoch",
         "_gatherings",
         "_last_late",
+        "_requests",
         "calls_per_request",
         "error_rate",
         "in_flight",
@@ -106,6 +107,7 @@ class UpstreamStats:
         self.overdue = 0
         self.calls_per_request = 1.0
         self._gatherings: WeakKeyDictionary[Request, Gathering] = WeakKeyDictionary()
+        self._requests = 0
         self._epoch = 0
         self._last_late = -math.inf
         self.tally = Tally()
@@ -127,7 +129,10 @@ class UpstreamStats:
         known = self._gatherings.get(request)
         if known is None:
             self._gatherings[request] = own
-            self.calls_per_request += _MIN_WEIGHT * (len(request.calls) - self.calls_per_request)
+            self._requests += 1
+            # Of all at first: beginning at one, a few requests of six would count as nearly single.
+            weight = max(_MIN_WEIGHT, 1 / self._requests)
+            self.calls_per_request += weight * (len(request.calls) - self.calls_per_request)
             return own
         known.add()
         self.in_flight -= 1

@@ -141,6 +141,19 @@ class TestLearning:
             assert pytest.approx(0.5, abs=0.02) == stats_of(argo, slow).latency
             assert [("LEAVES", "STAYS")] == [tuple(c.subject for c in r) for r in slow.requests]
 
+    async def test_a_failure_soon_after_the_start_does_not_turn_one_request_into_six(self, stage):
+        gathers = stage.upstream("gathers", (0.1, "bars"), gathers=True)
+        other = stage.upstream("other", (0.1, "other"))
+        async with stage.open(gathers, other) as argo:
+            await ask_for(stage, argo)
+            assert pytest.approx(6.0) == stats_of(argo, gathers).calls_per_request
+            await stage.clock.advance(60.0)
+            gathers.script = [(0.1, ValueError("no")), (0.1, "bars")]
+            assert ["other"] * 6 == [one.value for one in await ask_for(stage, argo)]
+            before = len(other.requests)
+            await ask_for(stage, argo)
+            assert before == len(other.requests)
+
     async def test_a_failure_does_not_turn_one_request_into_six(self, stage):
         gathers = stage.upstream("gathers", (0.1, "bars"), gathers=True)
         other = stage.upstream("other", (0.1, "other"))
