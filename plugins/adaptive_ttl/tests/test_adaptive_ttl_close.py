@@ -10,7 +10,7 @@ from math import ceil, exp, inf
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argo_mw import Argo, Outcome
@@ -49,6 +49,11 @@ MARKETS = {
 AROUND_THE_CLOCK = ["a currency", "a coin", "an unknown market"]
 
 markets = st.sampled_from(sorted(MARKETS))
+moments = st.one_of(
+    st.floats(0.0, 7 * 86_400.0),
+    st.tuples(st.integers(0, 20), st.sampled_from([-0.25, -20.0, -200.0, -3000.0, 0.5, 20.0])),
+)
+"""Seconds since Monday; or the number of a time when trading stops, and seconds from it."""
 kinds = st.sampled_from([*sorted(FACTORS), "of another kind"])
 bars_of = st.sampled_from([1, 5, 60, 240])
 
@@ -76,6 +81,18 @@ def symbol_at(market: str, at: float, *, bar: int = 1, sigma: float = 6.0) -> Sy
     return symbol
 
 
+def moment_of(calendar: Calendar, moment: float | tuple[int, float]) -> float:
+    if isinstance(moment, float):
+        return MONDAY + moment
+    number, seconds = moment
+    day: Day | None = calendar.day(float(MONDAY))
+    stops: list[int] = []
+    while day is not None and len(stops) <= number:
+        stops += [end for _, end in day.stops]
+        day = calendar.after(day)
+    return stops[number] + seconds
+
+
 def trades(calendar: Calendar, at: float) -> bool:
     return "open" in calendar.phase(at).value or "market" in calendar.phase(at).value
 
@@ -100,7 +117,7 @@ def opening_after(calendar: Calendar, at: float) -> float:
 
 @given(
     market=markets,
-    moment=st.floats(0.0, 7 * 86_400.0),
+    moment=moments,
     load=st.sampled_from([0.0, 0.5, 5.0, 90.0]),
     kind=kinds,
     bar=bars_of,
@@ -108,9 +125,10 @@ def opening_after(calendar: Calendar, at: float) -> float:
     fetches=st.sampled_from([0.02, 0.1, 0.5]),
     delay=st.sampled_from([0.0, 1.0, 30.0]),
 )
+@settings(max_examples=300)
 def test_no_price_of_before_a_close_is_read_for_longer_after_it_than_a_life(
     market: str,
-    moment: float,
+    moment: float | tuple[int, float],
     load: float,
     kind: str,
     bar: int,
@@ -122,28 +140,31 @@ def test_no_price_of_before_a_close_is_read_for_longer_after_it_than_a_life(
 
     What counts is when it was asked for: an answer that comes later may be no newer.
     """
-    asked_at, calendar = MONDAY + moment, calendar_of(market)
-    now = asked_at + load
+    calendar = calendar_of(market)
+    asked_at = moment_of(calendar, moment)
+    now, close = asked_at + load, close_after(calendar, asked_at, 2 * 1440)
+    if close == inf or (trades(calendar, now) and now > close):
+        return  # it closes on no day, or the answer came in its next session
     config = ErrorBudgetConfig(fetches=fetches, bar_delay=delay)
     symbol = symbol_at(market, now, bar=bar)
     policy = policy_with(fixed=fixed, symbol=symbol, config=config)
-    known = Situation(kind, symbol.name, now, calendar, symbol, asked_at=asked_at)
+    ends, at_once = (
+        came + policy.decide(Situation(kind, symbol.name, came, calendar, symbol, False, at)).ttl
+        for came, at in ((now, asked_at), (asked_at, asked_at))
+    )
 
-    ends = now + policy.decide(known).ttl
-
-    longest = min(config.max_ttl / MINUTE, ceil(4.0 / fetches * FACTORS.get(kind, 1.0)))
-    close = close_after(calendar, asked_at, 2 * 1440)
     shortest = now + config.min_ttl
-    if close == inf or ends <= close + delay:
-        return
     if trades(calendar, asked_at):
-        bound = asked_at + longest * MINUTE + delay
+        longest = min(config.max_ttl / MINUTE, ceil(4.0 / fetches * FACTORS.get(kind, 1.0)))
         first_bar = opening_after(calendar, close) + MINUTE + delay
-        if trades(calendar, now) and now > close:
-            return  # it came in the next session
-        assert ends <= max(shortest, min(bound, first_bar))
-    elif trades(calendar, asked_at - delay) and delay > 0.0:
-        assert ends <= max(shortest, close + delay)
+        if ends > close + delay:
+            begins = now if now < close else asked_at
+            assert ends <= max(shortest, min(begins + longest * MINUTE + delay, first_bar))
+        if now >= close:
+            assert pytest.approx(max(shortest, at_once)) == ends
+    elif trades(calendar, asked_at - delay):
+        last_stop = calendar.day(asked_at).last_stop(asked_at)
+        assert pytest.approx(max(shortest, last_stop + delay)) == ends
 
 
 @given(
@@ -167,6 +188,46 @@ def test_a_market_around_the_clock_has_no_boundary(
         lives.append(policy.decide(Situation(kind, symbol.name, at, calendar, symbol)).ttl)
 
     assert pytest.approx(lives[0]) == lives[1]
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_around_the_clock_the_next_days_first_minutes_count_as_they_are(fixed: bool) -> None:
+    """A coin that is wild from midnight on is fetched earlier than it would be at its old pace."""
+    lives = []
+    for hour in (22.2, 23.9):
+        at = MONDAY + 86_400 + hour * 3600.0
+        symbol = symbol_at("a coin", at)
+        prior = symbol.day.shape.prior
+        first = symbol.day.shape.bucket[0]
+        symbol.volatility.profile_of(symbol.day.shape)
+        for _ in range(600):
+            symbol.volatility.learn(6.0, symbol.day.shape.bucket[-1], prior[0])
+        for _ in range(20_000):
+            symbol.volatility.learn(40.0, first, prior[first])
+            symbol.volatility.learn(6.0, symbol.day.shape.bucket[-1], prior[0])
+        policy = policy_with(fixed=fixed, symbol=symbol, config=ErrorBudgetConfig(fetches=0.05))
+        known = Situation("market_data", symbol.name, at, symbol.calendar, symbol)
+        lives.append(policy.decide(known).ttl)
+
+    assert lives[0] == lives[1] if fixed else lives[0] > 1.2 * lives[1]
+
+
+@given(market=markets, before=st.integers(1, 300), kind=st.sampled_from(sorted(FACTORS)))
+def test_fixed_spacing_keeps_the_factor_of_the_data_type(
+    market: str, before: int, kind: str
+) -> None:
+    """At whole minutes: a spacing of two, and so many times that."""
+    calendar = calendar_of(market)
+    day = calendar.day(MONDAY + 86_400.0 + 40_000.0)
+    at = float(day.when(day.minutes - before))
+    if not trades(calendar, at):
+        return
+    symbol = symbol_at(market, at)
+    policy = policy_with(fixed=True, symbol=symbol, config=ErrorBudgetConfig(fetches=0.5))
+    known = Situation(kind, symbol.name, at, calendar, symbol)
+
+    factor = FACTORS[kind]
+    assert pytest.approx(2 * MINUTE * factor, rel=0.05, abs=31.0) == policy.decide(known).ttl
 
 
 @given(market=markets, before=st.integers(1, 4), kind=kinds, fixed=st.booleans())
@@ -291,7 +352,7 @@ async def test_through_the_chain_nobody_is_fetched_twice_within_a_life(
     symbol, calendar = MARKETS[market], calendar_of(market)
     clock = FakeClock(wall=float(MONDAY + 86_400))
     exchange = Exchange(clock, calendar, clock.time() - 86_400.0)
-    settings: dict[str, Mapping[str, object]] = {
+    config: dict[str, Mapping[str, object]] = {
         "argo": {"state_dir": str(tmp_path), "shared": "memory://", "strict": True},
         "plugins": {
             "cache": {"early": 0, "jitter": 0, "grace": 0, "shared": False},
@@ -300,7 +361,7 @@ async def test_through_the_chain_nobody_is_fetched_twice_within_a_life(
     }
     plugins = {"adaptive_ttl": AdaptiveTtlPlugin, "cache": CachePlugin, "exchange": exchange}
     chance = random.Random(market)
-    async with Argo.open(settings, clock=clock, plugins=plugins, installed=False) as argo:
+    async with Argo.open(config, clock=clock, plugins=plugins, installed=False) as argo:
         first = await argo.outcome(name, symbol=symbol)  # computes the calendar, in a thread
         expires, served = first.expires_at or 0.0, clock.time()
         while clock.time() < MONDAY + 3.5 * 86_400:
@@ -328,3 +389,31 @@ async def test_through_the_chain_nobody_is_fetched_twice_within_a_life(
                 assert served >= closed + 1.0 or since <= 90 * MINUTE + 1.0
             await clock.advance(chance.choice([20.0, 45.0, 61.0, 300.0, 900.0]))
     assert len(exchange.asked) > 20
+
+
+@pytest.mark.parametrize("name", ["bars", "mean"])
+async def test_through_the_chain_a_load_that_began_before_the_close_is_not_kept_all_night(
+    tmp_path: Path, name: str
+) -> None:
+    """Its answer may be the price of before the close, and is given up when that would be."""
+    calendar = calendar_of("a stock")
+    day = calendar.day(MONDAY + 86_400.0 + 60_000.0)
+    clock = FakeClock(wall=day.end - 1810.0)
+    exchange = Exchange(clock, calendar, clock.time() - 2 * 86_400.0)
+    config: dict[str, Mapping[str, object]] = {
+        "argo": {"state_dir": str(tmp_path), "shared": "memory://", "strict": True},
+        "plugins": {
+            "adaptive_ttl": {"error_budget": {"fetches": 0.1}, "save_interval": 0},
+        },
+    }
+    plugins = {"adaptive_ttl": AdaptiveTtlPlugin, "exchange": exchange}
+    async with Argo.open(config, clock=clock, plugins=plugins, installed=False) as argo:
+        await argo.outcome("bars", symbol="AAPL")
+        await clock.advance(1800.0)
+        exchange.load = 20.0
+        asking = asyncio.ensure_future(argo.outcome(name, symbol="AAPL"))
+        await clock.advance(exchange.load)
+        outcome = await asking
+
+    assert outcome.expires_at is not None
+    assert day.end < outcome.expires_at <= day.end + 60 * MINUTE
