@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from argo_mw.plugin import Action, Cell, Row, UpstreamError
 from argo_mw_persist.dead_letters import write_sound
 from argo_mw_persist.errors import PersistError
-from argo_mw_persist.sink import Query
+from argo_mw_persist.newest import NewestRows
+from argo_mw_persist.sink import KeepsNewest, Query
 from argo_mw_persist.store import StoreInUse
 from argo_mw_persist.tables import Cells, Dialect
 from argo_mw_persist.writer import Receipt
@@ -38,6 +39,22 @@ class Database:
         """Return the rows that *sql* finds, with ``?`` for each of *parameters*."""
         try:
             return await self._store().read(Query(sql, parameters))
+        except PersistError as error:
+            raise unavailable(error) from error
+
+    async def newest(self, table: str, subjects: Sequence[str], tenant: str = "") -> NewestRows:
+        """Return the newest row of each of *subjects* in *table*, as far as they are at hand.
+
+        Args:
+            table: A table that declares ``newest``.
+            subjects: Which.
+            tenant: The tenant that asks: it sees its own rows, and those that all share.
+        """
+        sink = self._store().sink
+        if not isinstance(sink, KeepsNewest):
+            return NewestRows("[]", (), tuple(subjects))
+        try:
+            return await sink.newest(table, subjects, tenant)
         except PersistError as error:
             raise unavailable(error) from error
 

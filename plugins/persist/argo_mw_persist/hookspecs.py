@@ -43,6 +43,10 @@ def register_tables() -> Iterable[Mapping[str, object]]:  # type: ignore[empty-b
         The columns that decide which tags change with a row, and a function from their cells to
         these tags; optional, by default the table's name. For rows that come out of the spool or
         are deleted: a row that is recorded brings its own.
+    ``newest``
+        What its newest rows are, optional: a mapping with the names of the columns ``subject``,
+        ``tenant`` and, as a list, ``order``, by which one row is newer than another. None of them
+        is ever NULL. ``database.newest(table, subjects, tenant)`` then has them at hand.
 
     How long rows are kept is configured by the table's name, in
     ``[plugins.persist.retention.days]``.
@@ -56,9 +60,10 @@ def register_tables() -> Iterable[Mapping[str, object]]:  # type: ignore[empty-b
 def database_opened(database: Database) -> None:
     """Receive the database once it is open, to read and change this plugin's own tables.
 
-    ``database.read(sql, parameters)``, ``change(sql, parameters, tags=...)``, ``record(row)``,
-    ``write(rows)`` and ``flush()`` are awaited, ``database.dialect`` is ``sqlite`` or
-    ``postgresql``. It stays the same when the configuration names another database.
+    ``database.read(sql, parameters)``, ``newest(table, subjects, tenant)``,
+    ``change(sql, parameters, tags=...)``, ``record(row)``, ``write(rows)`` and ``flush()`` are
+    awaited, ``database.dialect`` is ``sqlite`` or ``postgresql``. It stays the same when the
+    configuration names another database.
 
     Implement it with ``@hookimpl(optionalhook=True)``, so that the plugin also works where persist
     is not installed.

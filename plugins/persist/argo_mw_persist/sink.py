@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from argo_mw.plugin import Cell, ConfigError, Row, redact_url
+from argo_mw_persist.newest import NewestRows
 from argo_mw_persist.schema import Schema
 from argo_mw_persist.tables import Cells, Dialect
 
@@ -95,6 +96,14 @@ class Sink(Protocol):
 
     async def aclose(self) -> None:
         """Release connections, threads and files. Idempotent."""
+
+
+@runtime_checkable
+class KeepsNewest(Protocol):
+    """A sink that has the newest rows of tables at hand."""
+
+    async def newest(self, table: str, subjects: Sequence[str], tenant: str) -> NewestRows:
+        """Return what is at hand of the newest rows of *subjects* that *tenant* may see."""
 
 
 OpenSink = Callable[[str], Sink]

@@ -28,9 +28,11 @@ from attrs import field, frozen, validators
 
 from argo_mw.plugin import Cell, Row
 from argo_mw_persist.errors import PersistError, RowsRefused, SinkUnavailable
+from argo_mw_persist.newest import NewestRows
 from argo_mw_persist.schema import OWN_SCHEMA, READ_VERSIONS, VERSION_TABLE, Schema
 from argo_mw_persist.sink import Query
 from argo_mw_persist.sqlite_connection import FollowingConnection
+from argo_mw_persist.sqlite_newest import NewestEntries, entries_of
 from argo_mw_persist.tables import Cells, Dialect, Table, by_table
 
 T = TypeVar("T")
@@ -107,6 +109,8 @@ class SqliteSink:
         self._local = threading.local()
         self._readers: list[FollowingConnection] = []
         self._schema = OWN_SCHEMA
+        self._entries: dict[str, NewestEntries] = {}
+        self._catching_up = False
 
     @classmethod
     def from_url(cls, url: str, options: SqliteOptions = DEFAULTS) -> SqliteSink:
@@ -120,6 +124,8 @@ class SqliteSink:
 
     async def open(self, schema: Schema, *, migrate: bool = True) -> None:
         self._schema, self._migrate = schema, migrate
+        # What waits to be written elsewhere is not read here.
+        self._entries = {} if self._rescues else entries_of(schema)
         self._writing = ThreadPoolExecutor(1, "argo-mw-persist-writer")
         self._reading = ThreadPoolExecutor(self._options.readers, "argo-mw-persist-reader")
         try:
@@ -137,6 +143,15 @@ class SqliteSink:
 
     async def change(self, query: Query) -> int:
         return await self._in(self._writing, lambda: self._change(query))
+
+    async def newest(self, table: str, subjects: Sequence[str], tenant: str) -> NewestRows:
+        entries = self._entries.get(table)
+        if entries is None:
+            return NewestRows("[]", (), tuple(subjects))
+        found, late = entries.found(await self.read(entries.query(subjects, tenant)), subjects)
+        if late:
+            self._catch_up_later()
+        return found
 
     async def check(self) -> Sequence[str]:
         found = await self.read(Query("PRAGMA integrity_check"))
@@ -190,6 +205,8 @@ class SqliteSink:
             rescued = _inserts(self._rescued, self._schema)
             with self._transaction(connection):
                 self._create_tables(connection)
+                for entries in self._entries.values():
+                    entries.create(connection)
                 for insert in rescued:
                     connection.execute(*insert)
         except BaseException:
@@ -260,6 +277,28 @@ class SqliteSink:
         with self._transaction(connection):
             for insert in inserts:
                 connection.execute(*insert)
+
+    def _catch_up_later(self) -> None:
+        """Make entries, when the writer's thread has time, of rows that came since they were."""
+        writing = self._writing
+        if writing is not None and not self._catching_up:
+            self._catching_up = True
+            writing.submit(self._catch_up)
+
+    def _catch_up(self) -> None:
+        self._catching_up = False
+        if self._writing is None:
+            return
+        # What fails now is tried again by the next read; until then it asks the table.
+        with contextlib.suppress(sqlite3.Error, SinkUnavailable, OSError):
+            with self._writer.use() as connection:
+                behind = [one for one in self._entries.values() if one.behind(connection)]
+                if not behind:
+                    return
+                with self._transaction(connection):
+                    for entries in behind:
+                        entries.catch_up(connection)
+            self._catch_up_later()
 
     def _rescue(self, connection: sqlite3.Connection) -> None:
         """Remember the rows of a file that is no longer at the path."""

@@ -9,6 +9,7 @@ from typing import Literal
 from attrs import field, frozen, validators
 
 from argo_mw.plugin import Cell, ConfigError, Row, structure
+from argo_mw_persist.newest import Newest
 
 Dialect = Literal["sqlite", "postgresql"]
 Cells = tuple[Cell, ...]
@@ -48,6 +49,7 @@ class Table:
             step creates it and its indexes. Types are written as ``{text}``.
         tag_columns: The columns that decide which tags change with a row.
         tags: Returns those tags from the cells of these columns.
+        newest: Which of its rows are the newest, if a sink that can is to keep these at hand.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Table:
     migrations: Sequence[Sequence[str]]
     tag_columns: Sequence[str] = ()
     tags: Callable[..., tuple[str, ...]] = field()
+    newest: Newest | None = None
     names: tuple[str, ...] = field(init=False)
     _tag_places: tuple[int, ...] = field(init=False)
     _flags: frozenset[int] = field(init=False)
@@ -104,6 +107,7 @@ class TableDeclaration:
     columns: Mapping[str, ColumnType]
     migrations: Sequence[Sequence[str]] = field(validator=validators.min_len(1))
     tag_columns: Sequence[str] = ()
+    newest: Newest | None = None
 
 
 def declared(plugin: str, answer: object) -> list[Table]:
@@ -132,20 +136,26 @@ def _declared(where: str, given: object) -> Table:
         msg = f"{where}: table {found.name!r} {problem}"
         raise ConfigError(msg)
     if tags is None:
-        return Table(found.name, found.columns, found.migrations)
-    return Table(found.name, found.columns, found.migrations, found.tag_columns, tags)
+        return Table(found.name, found.columns, found.migrations, newest=found.newest)
+    columns = found.columns
+    return Table(found.name, columns, found.migrations, found.tag_columns, tags, found.newest)
 
 
 def _problem(found: TableDeclaration, tags: object) -> str:
     if next(iter(found.columns), None) != "id" or found.columns["id"] != "id":
         return "has no column 'id' of the type 'id' in the first place"
     wrong = [name for name in found.columns if not _NAME.match(name)]
-    wrong += [name for name in found.tag_columns if name not in found.columns]
+    wrong += [name for name in (*found.tag_columns, *_used(found)) if name not in found.columns]
     if wrong:
         return f"has no column that could be called {wrong[0]!r}"
     if (tags is None) != (not found.tag_columns) or not (tags is None or callable(tags)):
         return "needs `tags`, a function, and `tag_columns`, its arguments, together"
     return ""
+
+
+def _used(found: TableDeclaration) -> tuple[str, ...]:
+    newest = found.newest
+    return () if newest is None else (newest.subject, newest.tenant, *newest.order)
 
 
 def by_table(rows: Sequence[Row]) -> dict[str, list[Cells]]:

@@ -25,13 +25,36 @@ from argo_mw.plugin import (
 from argo_mw_signals import queries, results
 from argo_mw_signals.errors import UnknownSignal
 from argo_mw_signals.queries import PageKey, SignalFilter, SignalQuery
-from argo_mw_signals.recorded import RecordedSignal, earned, judged, signal_tags
+from argo_mw_signals.recorded import (
+    TABLE,
+    RecordedSignal,
+    decode_rows,
+    earned,
+    judged,
+    signal_tags,
+)
 from argo_mw_signals.results import Performance, SignalPage
 
 UPSTREAM = "recorded_signals"
 
 MAX_ROWS = 10_000
 """Signals in a page at most."""
+
+_AT_ONCE = 1_000
+"""Signals that are made without a pause, in a millisecond or two."""
+
+
+class NewestRows(Protocol):
+    """The newest rows of some subjects, as far as the database has them at hand."""
+
+    @property
+    def packed(self) -> str: ...
+
+    @property
+    def rows(self) -> Sequence[tuple[Cell, ...]]: ...
+
+    @property
+    def unknown(self) -> Sequence[str]: ...
 
 
 class Database(Protocol):
@@ -43,6 +66,8 @@ class Database(Protocol):
     async def read(
         self, sql: str, parameters: Sequence[Cell] = ()
     ) -> Sequence[tuple[Cell, ...]]: ...
+
+    async def newest(self, table: str, subjects: Sequence[str], tenant: str = "") -> NewestRows: ...
 
     async def change(
         self, sql: str, parameters: Sequence[Cell] = (), *, tags: Collection[str] = ()
@@ -107,11 +132,30 @@ class RecordedSignals:
             limit: Signals of each at most.
             tenant: The tenant that asks.
         """
-        query = queries.latest_of_many(self.database.dialect, symbols, _checked(limit), tenant)
-        found: dict[str, list[RecordedSignal]] = {symbol: [] for symbol in symbols}
-        for signal in await self._signals(query):
-            found[signal.symbol].append(signal)
-        return {symbol: tuple(signals) for symbol, signals in found.items()}
+        found: dict[str, tuple[RecordedSignal, ...]] = dict.fromkeys(symbols, ())
+        unknown: Sequence[str] = list(found)
+        if _checked(limit) == 1:
+            newest, unknown = await self._newest(unknown, tenant)
+            found |= newest
+        if unknown:
+            query = queries.latest_of_many(self.database.dialect, unknown, limit, tenant)
+            for signal in await self._signals(query):
+                found[signal.symbol] += (signal,)
+        return found
+
+    async def _newest(
+        self, symbols: Sequence[str], tenant: str
+    ) -> tuple[dict[str, tuple[RecordedSignal, ...]], Sequence[str]]:
+        """Return the newest signal of each of *symbols*, and the symbols that have another way."""
+        rows = await self.database.newest(TABLE, symbols, tenant)
+        newest: dict[str, RecordedSignal] = {}
+        for signal in await _read_back([*decode_rows(rows.packed), *rows.rows]):
+            other = newest.get(signal.symbol)
+            if other is None or _rank(signal) > _rank(other):
+                newest[signal.symbol] = signal
+        for symbol in rows.unknown:
+            newest.pop(symbol, None)
+        return {symbol: (signal,) for symbol, signal in newest.items()}, rows.unknown
 
     async def strongest(
         self, symbol: str, limit: int = 10, *, tenant: str = ""
@@ -196,7 +240,7 @@ class RecordedSignals:
 
     async def _signals(self, query: SignalQuery) -> tuple[RecordedSignal, ...]:
         rows = await self.database.read(query.sql, query.parameters)
-        return tuple([RecordedSignal.from_cells(row) for row in rows])
+        return tuple(await _read_back(rows))
 
 
 class WithRecordedSignals:
@@ -243,6 +287,20 @@ def _profit(signal: RecordedSignal, exit_price: float | None, profit: float | No
         msg = f"exit_price {exit_price!r} and profit {profit!r} must be finite numbers"
         raise BadParameter(msg)
     return profit
+
+
+async def _read_back(rows: Sequence[tuple[Cell, ...]]) -> list[RecordedSignal]:
+    """Return the signals in *rows*; others have their turn between many of them."""
+    signals = RecordedSignal.from_rows(rows[:_AT_ONCE])
+    for start in range(_AT_ONCE, len(rows), _AT_ONCE):
+        await asyncio.sleep(0)
+        signals += RecordedSignal.from_rows(rows[start : start + _AT_ONCE])
+    return signals
+
+
+def _rank(signal: RecordedSignal) -> tuple[int, float, bool]:
+    """Return what decides which of two signals is the newer; of equals, what all tenants share."""
+    return signal.timestamp, signal.confidence, not signal.tenant
 
 
 def _checked(limit: int) -> int:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from attrs import frozen
 
 from argo_mw.plugin import Cell
-from argo_mw_signals.recording import COLUMNS
+from argo_mw_signals.recorded import COLUMNS
 
 _COLUMNS = ", ".join(f"s.{name}" for name in COLUMNS)
 _VISIBLE = "s.tenant IN ('', ?)"

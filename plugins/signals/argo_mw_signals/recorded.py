@@ -4,23 +4,62 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Literal, cast
+from typing import Literal
 
 import msgspec
-from attrs import evolve, field, frozen
+from attrs import evolve, field, fields, frozen
 
 from argo_mw.plugin import MICROSECONDS, BadParameter, Cell, Row, TimeOrderedIds
 
 Result = Literal["win", "loss", "flat"]
 
 TABLE = "signals"
+COLUMNS: Mapping[str, str] = {
+    "id": "id",
+    "tenant": "text",
+    "symbol": "text",
+    "action": "text",
+    "confidence": "real",
+    "timestamp": "int",
+    "price": "real",
+    "upstream": "text",
+    "outcome": "text",
+    "is_active": "flag",
+    "exit_price": "real",
+    "profit": "real",
+    "exit_timestamp": "int",
+    "voices": "text",
+    "detail": "text",
+}
+"""What each column of the table holds."""
 LACKS = "lacks"
 """The key in ``detail`` of what a degraded signal had to do without."""
 MAX_SYMBOL = 64
 _YEAR_10000 = 253_402_300_800 * MICROSECONDS
 
 new_id = TimeOrderedIds()
+
+_Packed = tuple[
+    bytes,
+    str,
+    str,
+    str,
+    float,
+    int,
+    float | None,
+    str | None,
+    str | None,
+    bool | int,
+    float | None,
+    float | None,
+    int | None,
+    str | None,
+    str | None,
+]
+"""The cells of :data:`COLUMNS`, as they are packed."""
 
 
 @frozen
@@ -42,8 +81,27 @@ class RecordedVote:
     reason: str = ""
 
 
+class _VoicesOnDemand:
+    """The base of signals that were read: their voices are decoded when they are looked at.
+
+    That is half of what reading a signal would cost, and a program that asks for the newest of
+    thousands looks at the voices of few.
+    """
+
+    __slots__ = ("_voices_text",)
+
+    def __getattr__(self, name: str) -> object:
+        # Called for what is not there: voices that are not decoded yet.
+        if name != "voices":
+            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(msg)
+        voices = _decode_voices(object.__getattribute__(self, "_voices_text"))
+        object.__setattr__(self, "voices", voices)
+        return voices
+
+
 @frozen
-class RecordedSignal:
+class RecordedSignal(_VoicesOnDemand):
     """A signal as it is kept, with how it ended.
 
     Attributes:
@@ -132,40 +190,36 @@ class RecordedSignal:
     @classmethod
     def from_cells(cls, cells: tuple[Cell, ...]) -> RecordedSignal:
         """Return the signal that was written as *cells*."""
-        (
-            identifier,
-            tenant,
-            symbol,
-            action,
-            confidence,
-            timestamp,
-            price,
-            upstream,
-            outcome,
-            is_active,
-            exit_price,
-            profit,
-            exit_timestamp,
-            voices,
-            detail,
-        ) = cells
-        return cls(
-            cast(str, symbol),
-            cast(str, action),
-            cast(float, confidence),
-            cast(int, timestamp),
-            cast("float | None", price),
-            () if voices is None else _decode_voices(cast(str, voices)),
-            cast("str | None", upstream),
-            cast(str, tenant),
-            cast("str | None", detail),
-            cast(bytes, identifier),
-            cast("Result | None", outcome),
-            bool(is_active),
-            cast("float | None", exit_price),
-            cast("float | None", profit),
-            cast("int | None", exit_timestamp),
-        )
+        [signal] = cls.from_rows([cells])
+        return signal
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[tuple[Cell, ...]]) -> list[RecordedSignal]:
+        """Return the signals that were written as *rows*."""
+        signals = [_new(cls) for _ in rows]
+        # Column by column, by the setters of the slots: half the time of calling a frozen class.
+        for name, column in zip(COLUMNS, zip(*rows, strict=True), strict=bool(rows)):
+            if name == "voices":
+                for signal, voices in zip(signals, column, strict=True):
+                    _keep_voices(signal, voices)
+            else:
+                cells = map(bool, column) if name == "is_active" else column
+                deque(map(_KEEP[name], signals, cells), maxlen=0)
+        return signals
+
+
+_new = object.__new__
+_KEEP: Mapping[str, Callable[[RecordedSignal, object], None]] = {
+    name: getattr(RecordedSignal, name).__set__
+    for name in (*(one.name for one in fields(RecordedSignal)), "_voices_text")
+}
+
+
+def _keep_voices(signal: RecordedSignal, text: Cell) -> None:
+    if text is None:
+        _KEEP["voices"](signal, ())
+    else:
+        _KEEP["_voices_text"](signal, text)
 
 
 @lru_cache(maxsize=10_000)
@@ -200,7 +254,13 @@ def judged(profit: float) -> Result:
 
 _encode_voices = msgspec.json.Encoder().encode
 _decode_voices = msgspec.json.Decoder(tuple[RecordedVote, ...]).decode
+_decode_packed = msgspec.json.Decoder(list[_Packed]).decode
 _NUL = r"\u0000"
+
+
+def decode_rows(packed: str) -> Sequence[tuple[Cell, ...]]:
+    """Return the rows of signals in *packed*, a JSON array of them."""
+    return _decode_packed(packed)
 
 
 def _voices_text(voices: tuple[RecordedVote, ...]) -> str:

@@ -6,26 +6,15 @@ import json
 from collections.abc import Iterable, Mapping
 
 from argo_mw.plugin import AnsweredCall, Recording, Row, micros
-from argo_mw_signals.recorded import LACKS, TABLE, RecordedSignal, RecordedVote, signal_tags
+from argo_mw_signals.recorded import (
+    COLUMNS,
+    LACKS,
+    TABLE,
+    RecordedSignal,
+    RecordedVote,
+    signal_tags,
+)
 from argo_mw_signals.signal import Contribution, Signal
-
-COLUMNS: Mapping[str, str] = {
-    "id": "id",
-    "tenant": "text",
-    "symbol": "text",
-    "action": "text",
-    "confidence": "real",
-    "timestamp": "int",
-    "price": "real",
-    "upstream": "text",
-    "outcome": "text",
-    "is_active": "flag",
-    "exit_price": "real",
-    "profit": "real",
-    "exit_timestamp": "int",
-    "voices": "text",
-    "detail": "text",
-}
 
 MIGRATIONS = (
     (
@@ -62,6 +51,7 @@ DECLARATION: Mapping[str, object] = {
     "migrations": MIGRATIONS,
     "tag_columns": ("symbol", "outcome"),
     "tags": signal_tags,
+    "newest": {"subject": "symbol", "tenant": "tenant", "order": ("timestamp", "confidence")},
 }
 """The table, as the hook ``register_tables`` wants it."""
 

@@ -1,0 +1,249 @@
+"""The newest row of each subject in SQLite: entries, made when the newest are asked for.
+
+``argo_newest`` says up to which rowid there are entries of rows. SQLite has one writer at a time,
+so rowids grow in the order of commits: the newest are the entries and, of the rows behind that
+rowid, those that are newer. Writing rows costs what it did. A read that finds many rows behind has
+the writer's thread make entries of them, some at a time; where there are very many it asks the
+table itself. Triggers see rows that change or go.
+"""
+
+# Names of tables and columns are those of declared tables; values are always bound.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import chain
+from operator import itemgetter
+
+import msgspec
+
+from argo_mw_persist.newest import Newest, NewestRows, pack
+from argo_mw_persist.sink import Query
+from argo_mw_persist.tables import TYPES, Cells, Table
+
+STATE = "argo_newest"
+
+_CREATE_STATE = f"""CREATE TABLE IF NOT EXISTS {STATE} (
+    name TEXT NOT NULL PRIMARY KEY, form TEXT NOT NULL, upto INTEGER NOT NULL,
+    schema INTEGER NOT NULL) WITHOUT ROWID"""
+# VACUUM numbers rows anew, and makes another version of the schema, as other changes of it do.
+_SCHEMA = "(SELECT schema_version FROM pragma_schema_version)"
+_CHUNK = 8_000
+"""Rows that are looked at in one transaction, for which a batch may have to wait, and rows behind
+with which a read still goes by the entries."""
+
+_FEW = 500
+"""Rows behind that a read looks at itself; with more it has the writer's thread catch up."""
+
+_MAX_ENTRIES = 2048
+
+
+class NewestEntries:
+    """The entries of one table.
+
+    Args:
+        table: The table.
+        newest: Which of its rows are the newest.
+    """
+
+    def __init__(self, table: Table, newest: Newest) -> None:
+        self.table = table
+        self._subject, self._tenant, self._order = newest.subject, newest.tenant, newest.order
+        self._entries = f"{table.name}_newest"
+        self._columns = ", ".join(table.names)
+        self._form = f"1 {newest.subject} {newest.tenant} {newest.order} {self._columns}"
+        places = table.names.index
+        self._key = itemgetter(places(newest.subject), places(newest.tenant))
+        # One getter gives a value, several a tuple: both compare.
+        self._age = itemgetter(*map(places, newest.order))
+        self._ages = itemgetter(*map(places, newest.order), 0)
+
+    def create(self, connection: sqlite3.Connection) -> None:
+        """Make the entries, empty, unless they are there in the form of this code."""
+        connection.execute(_CREATE_STATE)
+        if self._upto(connection) is not None:
+            return
+        name, entries = self.table.name, self._entries
+        for trigger in ("changed", "moved", "deleted"):
+            connection.execute(f"DROP TRIGGER IF EXISTS {entries}_{trigger}")
+        connection.execute(f"DROP TABLE IF EXISTS {entries}")
+        for statement in self._statements():
+            connection.execute(statement)
+        state = f"REPLACE INTO {STATE} VALUES (?, ?, 0, {_SCHEMA})"
+        connection.execute(state, (name, self._form))
+
+    def catch_up(self, connection: sqlite3.Connection) -> None:
+        """Look at some of the rows behind the entries, or else at some that were changed."""
+        upto, last = self._upto(connection), self._last(connection)
+        if upto is None:
+            return
+        if upto == last:
+            self._mend(connection)
+            return
+        if upto < 0:
+            connection.execute(f"DELETE FROM {self._entries}")
+            upto = 0
+        rows = connection.execute(
+            f"SELECT {self._columns}, rowid FROM {self.table.name} WHERE rowid > ? "
+            f"ORDER BY rowid LIMIT {_CHUNK}",
+            (upto,),
+        ).fetchall()
+        self._put(connection, self._newest(row[:-1] for row in rows))
+        self._reach(connection, rows[-1][-1] if rows else 0)
+
+    def behind(self, connection: sqlite3.Connection) -> bool:
+        """Return whether there is something to catch up with."""
+        upto = self._upto(connection)
+        if upto is None:
+            return False
+        unknown = f"SELECT EXISTS (SELECT 1 FROM {self._entries} WHERE packed IS NULL)"
+        return upto != self._last(connection) or bool(connection.execute(unknown).fetchone()[0])
+
+    def query(self, subjects: Sequence[str], tenant: str) -> Query:
+        """Return the query for what *tenant* may see of the newest rows of *subjects*.
+
+        It gives one row with the number of rows behind the entries, ``None`` where these do not
+        count, a JSON array of packed rows, and one of the subjects of others; then the rows behind,
+        as they are.
+        """
+        name = self.table.name
+        # Few rows, by rowid: the signs keep other indexes out of it.
+        wanted = f"+{self._tenant} IN ('', ?3) AND +{self._subject} IN (SELECT value FROM asked)"
+        state = (
+            f"SELECT upto, COALESCE((SELECT max(rowid) FROM {name}), 0) - upto AS lag "
+            f"FROM {STATE} WHERE name = ?1 AND form = ?2 AND schema = {_SCHEMA}"
+        )
+        known = f"(SELECT lag BETWEEN 0 AND {_CHUNK} FROM state)"
+        padding = ", NULL" * (len(self.table.names) - 3)
+        sql = (
+            f"WITH state AS ({state}), asked AS (SELECT value FROM json_each(?4)) "
+            f"SELECT CASE WHEN {known} THEN (SELECT lag FROM state) END, "
+            "'[' || COALESCE(group_concat(NULLIF(n.packed, '')), '') || ']', "
+            f"json_group_array(n.{self._subject}) "
+            f"FILTER (WHERE n.packed IS NULL OR n.packed = ''){padding} "
+            f"FROM asked CROSS JOIN {self._entries} n "
+            f"ON n.{self._subject} = asked.value AND n.{self._tenant} IN ('', ?3) WHERE {known} "
+            f"UNION ALL SELECT * FROM (SELECT {self._columns} FROM {name} "
+            f"WHERE rowid > (SELECT upto FROM state) AND {known} AND {wanted} ORDER BY rowid)"
+        )
+        return Query(sql, (name, self._form, tenant, json.dumps(list(subjects))))
+
+    def found(self, rows: Sequence[Cells], subjects: Sequence[str]) -> tuple[NewestRows, bool]:
+        """Return what the query found, and whether it is time to catch up."""
+        [(lag, packed, others, *_), *behind] = rows
+        if lag is None:
+            return NewestRows("[]", (), tuple(subjects)), True
+        # One subject may be there twice, of the tenant's own and of what all share.
+        unknown = dict.fromkeys(msgspec.json.decode(str(others), type=list[str]))
+        return NewestRows(str(packed), behind, tuple(unknown)), bool(unknown) or int(lag) > _FEW
+
+    def _statements(self) -> list[str]:
+        name, entries, kinds = self.table.name, self._entries, TYPES["sqlite"]
+        key = (self._subject, self._tenant)
+        columns = [
+            f"{column} {kinds[self.table.columns[column]]} NOT NULL"
+            for column in (*key, *self._order, "id")
+        ]
+        this = " AND ".join(f"{column} = OLD.{column}" for column in (*key, "id"))
+        order = ", ".join(("id", *key, *self._order))
+        forget = f"UPDATE {entries} SET packed = NULL WHERE {this}"
+        mine = f"UPDATE {STATE} SET upto = %s WHERE name = '{name}'"
+        before = f"COALESCE((SELECT max(rowid) FROM {name} WHERE rowid < OLD.rowid), 0)"
+        return [
+            (
+                f"CREATE TABLE {entries} ({', '.join(columns)}, packed TEXT, PRIMARY KEY "
+                f"({', '.join(key)})) WITHOUT ROWID"
+            ),
+            f"CREATE INDEX {entries}_unknown ON {entries} (id) WHERE packed IS NULL",
+            f"CREATE TRIGGER {entries}_changed AFTER UPDATE ON {name} BEGIN {forget}; END",
+            (
+                f"CREATE TRIGGER {entries}_moved AFTER UPDATE OF {order} ON {name} BEGIN "
+                f"DELETE FROM {entries}; {mine % 0}; END"
+            ),
+            # The rowid of the last row is given again once that is deleted.
+            (
+                f"CREATE TRIGGER {entries}_deleted AFTER DELETE ON {name} BEGIN {forget}; "
+                f"{mine % before} AND upto = OLD.rowid; END"
+            ),
+        ]
+
+    def _upto(self, connection: sqlite3.Connection) -> int | None:
+        """Return the rowid up to which rows are looked at, -1 if that says nothing any more."""
+        sql = f"SELECT CASE WHEN schema = {_SCHEMA} THEN upto ELSE -1 END FROM {STATE} "
+        row = connection.execute(
+            f"{sql} WHERE name = ? AND form = ?", (self.table.name, self._form)
+        )
+        found = row.fetchone()
+        return None if found is None else int(found[0])
+
+    def _last(self, connection: sqlite3.Connection) -> int:
+        [(last,)] = connection.execute(f"SELECT max(rowid) FROM {self.table.name}").fetchall()
+        return int(last or 0)
+
+    def _reach(self, connection: sqlite3.Connection, upto: int) -> None:
+        sql = f"UPDATE {STATE} SET upto = ?, schema = {_SCHEMA} WHERE name = ? AND form = ?"
+        connection.execute(sql, (upto, self.table.name, self._form))
+
+    def _newest(self, rows: Iterable[Cells]) -> list[Cells]:
+        """Return the newest of *rows* by subject and tenant, in the order of these."""
+        newest: dict[tuple[object, object], Cells] = {}
+        key, age = self._key, self._age
+        for row in rows:
+            place = key(row)
+            other = newest.get(place)
+            if other is None or age(row) > age(other):
+                newest[place] = row
+        return [newest[place] for place in sorted(newest)]
+
+    def _put(self, connection: sqlite3.Connection, rows: Sequence[Cells]) -> None:
+        """Make *rows* the entries of their subjects where these have none as new."""
+        values = [(*self._key(row), *self._ages(row), pack(row)) for row in rows]
+        start, size = 0, _MAX_ENTRIES
+        while start < len(values):
+            while size > len(values) - start:
+                size //= 2
+            part = values[start : start + size]
+            connection.execute(self._upsert(size), list(chain.from_iterable(part)))
+            start += size
+
+    def _upsert(self, rows: int) -> str:
+        return _upsert(self._entries, (self._subject, self._tenant), self._order, rows)
+
+    def _mend(self, connection: sqlite3.Connection) -> None:
+        """Pack again what is newest where a row was changed or deleted."""
+        key = (self._subject, self._tenant)
+        unknown = connection.execute(
+            f"SELECT {', '.join(key)} FROM {self._entries} WHERE packed IS NULL LIMIT 100"
+        ).fetchall()
+        this = " AND ".join(f"{column} = ?" for column in key)
+        order = ", ".join(f"{column} DESC" for column in self._order)
+        for place in unknown:
+            connection.execute(f"DELETE FROM {self._entries} WHERE {this}", place)
+            found = connection.execute(
+                f"SELECT {self._columns} FROM {self.table.name} WHERE {this} "
+                f"ORDER BY {order}, rowid LIMIT 1",
+                place,
+            ).fetchall()
+            self._put(connection, found)
+
+
+@cache
+def _upsert(entries: str, key: tuple[str, str], order: tuple[str, ...], rows: int) -> str:
+    columns = (*key, *order, "id", "packed")
+    one = f"({', '.join('?' * len(columns))})"
+    age = ", ".join(order)
+    excluded = ", ".join(f"excluded.{column}" for column in order)
+    changes = ", ".join(f"{column} = excluded.{column}" for column in (*order, "id", "packed"))
+    return (
+        f"INSERT INTO {entries} ({', '.join(columns)}) VALUES {', '.join([one] * rows)} "
+        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes} WHERE ({excluded}) > ({age})"
+    )
+
+
+def entries_of(tables: Iterable[Table]) -> dict[str, NewestEntries]:
+    """Return the entries of those *tables* that want them, by the table's name."""
+    return {t.name: NewestEntries(t, t.newest) for t in tables if t.newest is not None}
