@@ -145,6 +145,15 @@ class SqliteSink:
         return await self._in(self._writing, lambda: self._change(query))
 
     async def newest(self, table: str, subjects: Sequence[str], tenant: str) -> NewestRows:
+        """Return what is at hand of the newest rows of *subjects* that *tenant* may see.
+
+        Where rows came since, their entries are made afterwards, in the writer's thread.
+
+        Args:
+            table: The table of the rows.
+            subjects: Which.
+            tenant: The tenant that asks.
+        """
         entries = self._entries.get(table)
         if entries is None:
             return NewestRows("[]", (), tuple(subjects))
