@@ -65,33 +65,10 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
     defaults = ",".join(profile.model for profile in profiles)
 
     def complete_form(given: dict[str, object]) -> dict[str, object]:
-        given["messages"] = _messages(given["messages"])
-        for name in ("tools",):
-            given[name] = _sequence(name, given[name])
-        if given["stream"] and given["tools"] and given["tool_choice"] != "none":
-            msg = (
-                "a stream is text alone, which would lose the calls of tools; leave out stream, "
-                "or stream with the provider's own SDK through the chain"
-            )
-            raise BadParameter(msg)
-        if given["prompt_cache_ttl"] not in _LIFETIMES:
-            msg = f"prompt_cache_ttl is {given['prompt_cache_ttl']!r}; it is '5m', '1h' or ''"
-            raise BadParameter(msg)
-        given["max_tokens"] = _positive("max_tokens", given["max_tokens"], config.max_tokens)
-        given["sample"] = _sample(given["sample"])
-        if not given["model"]:
-            given["models"] = defaults
-        return given
+        return _complete_form(given, defaults, config.max_tokens)
 
     def opinion_form(given: dict[str, object]) -> dict[str, object]:
-        given["symbol"] = str(given["symbol"]).upper()
-        if not isinstance(given["indicators"], Mapping):
-            msg = "indicators are a mapping of names to numbers, such as {'rsi': 31.2}"
-            raise BadParameter(msg)
-        given["indicators"] = {str(n): _plain(v) for n, v in given["indicators"].items()}
-        given["news"] = _sequence("news", given["news"])
-        given["models"] = given["models"] or defaults
-        return given
+        return _opinion_form(given, defaults)
 
     opinions = [
         operation(
@@ -135,6 +112,46 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
         complete, accept=no_completion, normalize=complete_form, distance=completions_apart
     )
     return [completes, _embedding(config), *opinions, *voices, *exchanges]
+
+
+def _complete_form(given: dict[str, object], defaults: str, max_tokens: int) -> dict[str, object]:
+    """Bring the parameters of ``complete`` into one form.
+
+    Raises:
+        BadParameter: One of them cannot be used, or they do not go together.
+    """
+    given["messages"] = _messages(given["messages"])
+    given["tools"] = _sequence("tools", given["tools"])
+    if given["stream"] and given["tools"] and given["tool_choice"] != "none":
+        msg = (
+            "a stream is text alone, which would lose the calls of tools; leave out stream, "
+            "or stream with the provider's own SDK through the chain"
+        )
+        raise BadParameter(msg)
+    if given["prompt_cache_ttl"] not in _LIFETIMES:
+        msg = f"prompt_cache_ttl is {given['prompt_cache_ttl']!r}; it is '5m', '1h' or ''"
+        raise BadParameter(msg)
+    given["max_tokens"] = _positive("max_tokens", given["max_tokens"], max_tokens)
+    given["sample"] = _sample(given["sample"])
+    if not given["model"]:
+        given["models"] = defaults
+    return given
+
+
+def _opinion_form(given: dict[str, object], defaults: str) -> dict[str, object]:
+    """Bring the parameters of an opinion into one form.
+
+    Raises:
+        BadParameter: One of them cannot be used.
+    """
+    given["symbol"] = str(given["symbol"]).upper()
+    if not isinstance(given["indicators"], Mapping):
+        msg = "indicators are a mapping of names to numbers, such as {'rsi': 31.2}"
+        raise BadParameter(msg)
+    given["indicators"] = {str(n): _plain(v) for n, v in given["indicators"].items()}
+    given["news"] = _sequence("news", given["news"])
+    given["models"] = given["models"] or defaults
+    return given
 
 
 def _embedding(config: LlmConfig) -> AnyOperation:

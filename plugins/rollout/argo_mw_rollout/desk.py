@@ -34,7 +34,24 @@ class Desk:
         self._ramps = Ramps(self._context)
 
     async def start(self, flag: str) -> Ramp:
-        """Begin a ramp of *flag* by its plan: first its subjects are watched."""
+        """Begin a ramp of *flag* by its plan: first its subjects are watched.
+
+        Raises:
+            ConfigError: There is no such flag, it is held off, or it is being ramped.
+        """
+        fresh = self._fresh(flag)
+
+        def begin(known: Ramp | None) -> Ramp:
+            return fresh if known is None else _after(known, fresh)
+
+        return await self._ramps.change(flag, begin)
+
+    def _fresh(self, flag: str) -> Ramp:
+        """Return a ramp of *flag* that begins now.
+
+        Raises:
+            ConfigError: There is no such flag, or it is held off.
+        """
         flags = self._context.flags.all
         if flag not in flags:
             msg = f"there is no flag {flag!r} to ramp: {suggest(flag, flags)}"
@@ -51,7 +68,7 @@ class Desk:
         # Before the steps the layer must do nothing, or there is nothing to compare it with.
         plan = self._plan(flag)
         before = _text(rule.state, rule.percent, rule.by)
-        fresh = Ramp(
+        return Ramp(
             flag,
             plan,
             started=now,
@@ -62,23 +79,6 @@ class Desk:
             before=before,
             set_below=flags[flag].source in _BELOW,
         ).noted(now, "started", ", ".join(plan.steps))
-
-        def begin(known: Ramp | None) -> Ramp:
-            if known is None:
-                return fresh
-            if not known.ended:
-                msg = f"{flag!r} is being ramped already; see `argo-mw rollout status {flag}`"
-                raise ConfigError(msg)
-            if known.intent is not None:
-                msg = (
-                    f"the last ramp of {flag!r} is {known.status}, which no judge has carried out "
-                    "yet: wait a moment, or see whether a program with the plugin runs"
-                )
-                raise ConfigError(msg)
-            journal = (*known.journal[-KEPT_ENTRIES:], *fresh.journal)
-            return evolve(fresh, fence=known.fence, journal=journal)
-
-        return await self._ramps.change(flag, begin)
 
     async def pause(self, flag: str) -> Ramp:
         """Take no more steps; harm is rolled back all the same."""
@@ -136,3 +136,23 @@ def _text(state: str, percent: float | None, by: str) -> str:
 def place_of(ramp: Ramp) -> str:
     """Return where *ramp* is, for people."""
     return "learning what is usual" if ramp.place == LEARNING else ramp.step
+
+
+def _after(known: Ramp, fresh: Ramp) -> Ramp:
+    """Return the *fresh* ramp of a flag whose last one is *known*.
+
+    Raises:
+        ConfigError: That one is not over.
+    """
+    flag = known.flag
+    if not known.ended:
+        msg = f"{flag!r} is being ramped already; see `argo-mw rollout status {flag}`"
+        raise ConfigError(msg)
+    if known.intent is not None:
+        msg = (
+            f"the last ramp of {flag!r} is {known.status}, which no judge has carried out "
+            "yet: wait a moment, or see whether a program with the plugin runs"
+        )
+        raise ConfigError(msg)
+    journal = (*known.journal[-KEPT_ENTRIES:], *fresh.journal)
+    return evolve(fresh, fence=known.fence, journal=journal)

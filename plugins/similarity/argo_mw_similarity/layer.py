@@ -324,10 +324,7 @@ class Similarity:
         tag_snapshot: TagSnapshot,
     ) -> None:
         """Keep *outcome* for later prompts, if it is an answer that may serve them."""
-        if not call.store:
-            self._skip(call, "its caller asked for that")
-            return
-        if why := inadmissible(outcome, self._refusals):
+        if why := self._inadmissible(call, outcome):
             self._skip(call, why)
             return
         now = self._context.clock.time()
@@ -346,15 +343,14 @@ class Similarity:
         except NotShareable as error:
             self._skip(call, str(error))
             return
+        kept = outcome.evolve(tags=outcome.tags | call.tags, versions=tag_snapshot.versions)
         answer = KnownAnswer(
             number=0,
             text=prompt.text,
             slots=prompt.slots,
             vector=None if vector is None else vector.astype(np.float16),
             model=self._store.model,
-            outcome=without_value(
-                outcome.evolve(tags=outcome.tags | call.tags, versions=tag_snapshot.versions)
-            ),
+            outcome=without_value(kept),
             value=value,
             tag_snapshot=tag_snapshot,
             expires_at=ends,
@@ -363,6 +359,10 @@ class Similarity:
         )
         await self._store.put(prompt.scope, answer, ttl=ends - now)
         self._context.announce(NAME, "store", call)
+
+    def _inadmissible(self, call: Call, outcome: Outcome) -> str:
+        """Return why *outcome* may serve no other prompt, if so."""
+        return inadmissible(outcome, self._refusals) if call.store else "its caller asked for that"
 
     def _skip(self, call: Call, why: str) -> None:
         self._context.announce(NAME, "skipped", call, why)
