@@ -169,6 +169,10 @@ class Asking:
                     is_over = True
                     msg = f"worker {worker} was started anew"
                     raise WorkerLost(msg)
+                if reply.state == "refused":
+                    is_over = True
+                    msg = f"worker {worker} refuses: {reply.why}"
+                    raise FleetError(msg)
                 for one in reply.answers:
                     if one.subject in open_ones:
                         del open_ones[one.subject]

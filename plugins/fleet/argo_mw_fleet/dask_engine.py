@@ -183,6 +183,17 @@ def quiet() -> None:
     """Let Dask's own log say what is wrong, and nothing else."""
     for name in ("distributed", "distributed.core", "distributed.nanny"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("distributed.worker", "distributed.core"):
+        logging.getLogger(name).addFilter(_without_stacks)
+
+
+def _without_stacks(record: logging.LogRecord) -> bool:
+    """Name a connection that was lost in one line, in place of where Dask noticed it."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, OSError):
+        record.msg, record.args = f"{record.getMessage()} {cause_of(error)}", ()
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def _worker(address: str, about: Mapping[str, Any]) -> WorkerNow:

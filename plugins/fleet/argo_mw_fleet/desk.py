@@ -53,13 +53,12 @@ class Desk:
         self._rounds: dict[str, _Round] = {}
 
     async def answer(self, data: bytes) -> bytes:
-        """Return the encoded reply to the encoded request *data*.
-
-        Raises:
-            FleetError: It cannot be read, or there are too many rounds.
-        """
-        request = read_request(self._context.codecs, data)
-        return write_reply(self._context.codecs, await self._reply(request))
+        """Return the encoded reply to the encoded request *data*, whatever that is."""
+        try:
+            reply = await self._reply(read_request(self._context.codecs, data))
+        except FleetError as error:
+            reply = Reply("refused", why=str(error))
+        return write_reply(self._context.codecs, reply)
 
     @property
     def rounds(self) -> int:

@@ -7,6 +7,7 @@ again, since an answer was lost on its way, it gets again.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final, TypeVar, cast
 
 import attrs
@@ -19,8 +20,20 @@ from argo_mw_fleet.errors import FleetError
 
 REQUEST: Final = "fleet:request"
 REPLY: Final = "fleet:reply"
-VERSION: Final = 2
-"""The version of these messages: processes that speak others refuse each other."""
+
+
+def _minor_version() -> str:
+    try:
+        return ".".join(version("argo-mw").split(".")[:2])
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "of a checkout"
+
+
+VERSION: Final = f"2 of argo-mw {_minor_version()}"
+"""The version of these messages: processes that speak others refuse each other.
+
+Distributions of one minor version fit together, so a fleet may be of two while it is upgraded.
+"""
 
 T = TypeVar("T")
 
@@ -88,13 +101,15 @@ class Reply:
     """What a worker says.
 
     Attributes:
-        state: ``more`` while answers are to come, ``done`` when these are the last, and ``unknown``
-            where there is no such round (any more).
+        state: ``more`` while answers are to come, ``done`` when these are the last, ``unknown``
+            where there is no such round (any more), and ``refused`` where it answers none.
         answers: Those that have come.
+        why: Why it refuses.
     """
 
     state: str
     answers: tuple[Answered, ...] = ()
+    why: str = ""
 
 
 Request = Begin | More | Stop
@@ -133,7 +148,7 @@ def read_request(codecs: Codecs, data: bytes) -> Request:
 def write_reply(codecs: Codecs, reply: Reply) -> bytes:
     """Encode *reply*."""
     answers = tuple(_values(one) for one in reply.answers)
-    return codecs.encode((VERSION, "Reply", (reply.state, answers)), REPLY)
+    return codecs.encode((VERSION, "Reply", (reply.state, answers, reply.why)), REPLY)
 
 
 def read_reply(codecs: Codecs, data: bytes) -> Reply:
@@ -144,7 +159,8 @@ def read_reply(codecs: Codecs, data: bytes) -> Reply:
     """
     _, values = _open(codecs, data, REPLY)
     reply = _made(Reply, values)
-    return Reply(reply.state, tuple(_made(Answered, cast("object", one)) for one in reply.answers))
+    answers = tuple(_made(Answered, cast("object", one)) for one in reply.answers)
+    return Reply(reply.state, answers, reply.why)
 
 
 def _values(message: attrs.AttrsInstance) -> tuple[object, ...]:
@@ -159,10 +175,14 @@ def _open(codecs: Codecs, data: bytes, place: str) -> tuple[str, object]:
                 f"a message of another process cannot be read: {read.reason.value} {read.detail}; "
                 "caller and workers need the same versions, signing_key and encryption_key"
             )
-        case (version, str() as kind, values) if version == VERSION:
+        case (spoken, str() as kind, values) if spoken == VERSION:
             return kind, values
         case _:
-            msg = "a message of another process is of another version; install the same everywhere"
+            theirs = read[0] if isinstance(read, tuple) and read else "unknown"
+            msg = (
+                f"a message of another process is of version {theirs}, and this one speaks "
+                f"{VERSION}; install the same everywhere"
+            )
     raise FleetError(msg)
 
 

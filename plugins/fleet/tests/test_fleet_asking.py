@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from typing import Any
 
@@ -27,7 +28,15 @@ from argo_mw.plugin import (
     operation,
 )
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
-from argo_mw_fleet import FleetError, FleetUnavailable, RemoteError, WorkerLost, place
+from argo_mw_fleet import (
+    FleetError,
+    FleetUnavailable,
+    RemoteError,
+    WorkerLost,
+    desk,
+    messages,
+    place,
+)
 from argo_mw_fleet.desk import ABANDONED
 from argo_mw_fleet.error_fields import error_fields, error_from
 
@@ -356,6 +365,43 @@ async def test_processes_with_other_keys_refuse_each_other(desks: OpenDesks) -> 
     async with desks("a", plugin=quoting, keys=keys) as (fleet, _):
         with pytest.raises(FleetError, match="signing_key"):
             await fleet.map("price", ["X"])
+
+
+async def test_processes_of_other_versions_refuse_each_other(desks: OpenDesks, monkeypatch) -> None:
+    async with desks("a", plugin=quoting) as (fleet, engine):
+        run = engine.run
+
+        async def elsewhere(worker: str, request: bytes) -> bytes:
+            monkeypatch.setattr(messages, "VERSION", "2 of argo-mw 0.9")
+            reply = await run(worker, request)
+            monkeypatch.undo()
+            return reply
+
+        engine.run = elsewhere  # type: ignore[method-assign]
+        with pytest.raises(FleetError, match=r"of version 2 of argo-mw 0\.9, and this one speaks"):
+            await fleet.map("price", ["X"])
+
+
+async def test_a_worker_with_too_many_rounds_says_so(desks: OpenDesks, monkeypatch) -> None:
+    monkeypatch.setattr(desk, "_MAX_ROUNDS", 0)
+    async with desks("a", plugin=quoting) as (fleet, _):
+        with pytest.raises(FleetError, match="worker a refuses: the worker answers 0 rounds"):
+            await fleet.map("price", ["X"])
+
+
+def test_a_connection_that_was_lost_is_one_line_in_the_log(caplog) -> None:
+    from argo_mw_fleet.dask_engine import quiet
+
+    quiet()
+    log = logging.getLogger("distributed.worker")
+    for error in (ConnectionResetError("reset by peer"), KeyError("a bug")):
+        try:
+            raise error
+        except Exception:
+            log.exception("Failed to say %s.", "hello")
+    lost, bug = caplog.records
+    assert ("Failed to say hello. reset by peer", None) == (lost.getMessage(), lost.exc_info)
+    assert bug.exc_info is not None
 
 
 @pytest.mark.parametrize(

@@ -96,10 +96,7 @@ async def test_local_workers_run_nothing_that_lies_where_a_program_is_started(
     folder.mkdir()
     (folder / "distributed.py").write_text("open('ran', 'w')")
     (folder / "argo.toml").write_text((installed / "argo.toml").read_text())
-    monkeypatch.setenv("PYTHONPATH", str(installed))
-    for number in range(len(sys.path)):
-        if not sys.path[number]:
-            monkeypatch.setitem(sys.path, number, str(installed))  # type: ignore[arg-type]
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one])
     monkeypatch.chdir(folder)
     async with application(folder) as argo, open_fleet(argo, "local:1") as fleet:
         assert isinstance((await fleet.map("price", ["X"]))["X"], Outcome)
