@@ -15,7 +15,8 @@ from typing import Final
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
-from argo_mw.store.part_epochs import LOSS, Epoch, PartEpochs
+from argo_mw.store.epoch import Epoch
+from argo_mw.store.part_epochs import LOSS, PartEpochs
 from argo_mw.store.protocol import EPOCH_KEY, Count, Shared, part_of
 from argo_mw.store.rebuild import Takeovers
 

@@ -13,28 +13,21 @@ machine adds, in the same step, and refuses it once it knows of less than the ma
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import Closed, EpochChanged, SharedUnavailable
+from argo_mw.store.epoch import ACCEPTED, FIRST, LOST, REBUILT, Epoch, next_epoch
 from argo_mw.store.marks import Mark, MarkFile, new_witness, next_witness
 from argo_mw.store.protocol import WITNESS_TTL, Count, Shared, Witness, epoch_key
 from argo_mw.store.rebuild import Rebuild, Takeovers
 
-_FIRST: Final = 0
-_LOST: Final = 1
-_ACCEPTED: Final = 2
-_REBUILT: Final = 3
-_UNITS: Final = 1024
-"""How finely a millisecond is divided, so that no two epochs are alike."""
-_PRECISION: Final = 0.001
 _ATTEMPTS: Final = 10
 _WRITE_AFTER: Final = 0.05
 """Seconds after which what was counted is remembered on disk, together with all since."""
@@ -53,39 +46,6 @@ _REBUILDING: Final = (
     "every process that has counted within two minutes before has added its part again; if one of "
     "them is gone for good, until their periods end or you run `argo-mw accept-loss`"
 )
-
-
-@frozen
-class Epoch:
-    """A time in which a store has counted without loss.
-
-    Attributes:
-        number: The counter's value: when it began, and how.
-    """
-
-    number: int
-
-    @property
-    def began(self) -> float:
-        """Seconds since the epoch at which it began."""
-        return self.number // _UNITS / 1_000
-
-    @property
-    def lost(self) -> bool:
-        """Whether it began because the store had lost what it counted, and nobody accepted that."""
-        return self.number % 4 == _LOST
-
-    def knows(self, began: float) -> bool:
-        """Return whether counts of a period that *began* then, in seconds, are complete."""
-        return not self.lost or began >= self.began + _PRECISION
-
-    def follows(self, known: int) -> bool:
-        """Return whether a store that was in the epoch *known* can be in this one.
-
-        One that is older is a store that was put back; one that knows of no loss was begun by a
-        process that had never seen the store.
-        """
-        return self.number == known or (self.number > known and self.number % 4 != _FIRST)
 
 
 class PartEpochs:
@@ -265,7 +225,7 @@ class PartEpochs:
         """
         epoch = await self.refresh()
         if epoch.lost:
-            await self._replace(epoch, _ACCEPTED, after=epoch.number)
+            await self._replace(epoch, ACCEPTED, after=epoch.number)
             await self._find(epoch)
         return epoch.lost
 
@@ -292,11 +252,11 @@ class PartEpochs:
             known = self._known()
             epoch = await self._stored(known)
             if not self._follows(epoch, await self._witnessed(known), known):
-                await self._replace(epoch, _LOST, after=known.epoch if known is not None else 0)
+                await self._replace(epoch, LOST, after=known.epoch if known is not None else 0)
                 epoch = await self._stored(known)
             self._remember(epoch, known)
             if self._rebuild is not None and await self._carry(self._rebuild, epoch):
-                await self._replace(epoch, _REBUILT, after=epoch.number)
+                await self._replace(epoch, REBUILT, after=epoch.number)
                 epoch = await self._stored(self._mark)
                 self._remember(epoch, self._mark)
                 await self._carry(self._rebuild, epoch)
@@ -408,15 +368,14 @@ class PartEpochs:
             if number:
                 return Epoch(number)
             if known is None:
-                await self._replace(Epoch(0), _FIRST, after=0)
+                await self._replace(Epoch(0), FIRST, after=0)
             else:
-                await self._replace(Epoch(0), _LOST, after=known.epoch)
+                await self._replace(Epoch(0), LOST, after=known.epoch)
         msg = "the shared store loses what it counts again and again"
         raise SharedUnavailable(msg)
 
     async def _replace(self, epoch: Epoch, kind: int, *, after: int) -> None:
         """Begin an epoch instead of *epoch*, with a number *after*, unless another process has."""
-        now = int(self._clock.time() * 1_000) * _UNITS + os.urandom(1)[0] * 4
-        number = max(now, max(epoch.number, after) // 4 * 4 + 4) + kind
+        number = next_epoch(self._clock.time(), max(epoch.number, after), kind)
         with suppress(EpochChanged):
             await self._shared.add(self._key, number - epoch.number, epoch=epoch.number)
