@@ -23,8 +23,9 @@ def test_both_services_keep_every_signal_and_answer_every_question(tmp_path):
     assert promises["database.lost"]["met"]
     assert all(one.ours is not None for one in found.promises)
     phases = {one.phase for one in found.shown}
+    assert 2 == sum(one.title == "a write, by medians" for one in found.shown)
     rates = {"20 signals a second", "100 signals a second"}
-    assert {*rates, "a held database", "a killed process"} == phases
+    assert {*rates, "a burst", "a held database", "a killed process"} == phases
 
 
 def test_what_callers_wait_for_a_write_is_what_it_adds_to_their_call():

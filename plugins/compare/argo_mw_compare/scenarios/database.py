@@ -50,6 +50,7 @@ class Seen:
         reads: Seconds of each question for the last ten signals, by signals a second.
         burst: Seconds until every signal of the burst was safe.
         burst_rows: How many signals that were.
+        unrecorded_burst: Seconds that as many calls take which record nothing, where there are any.
         lost_to_lock: Signals that were not kept while another program held the database.
         held: The longest time in seconds for which the event loop was held meanwhile.
         stored: Rows in the file at the end.
@@ -62,6 +63,7 @@ class Seen:
     reads: dict[int, list[float]] = field(factory=dict)
     burst: float = 0.0
     burst_rows: int = 0
+    unrecorded_burst: float = 0.0
     lost_to_lock: int = 0
     held: float = 0.0
     stored: int = 0
@@ -181,12 +183,16 @@ class Database:
         async with service(
             state, _LAYERS, plugins={"desk": desk}, tables=tables, flags=flags
         ) as argo:
-            seen.unrecorded = await self._unrecorded(argo)
+            seen.unrecorded, seen.unrecorded_burst = await self._unrecorded(argo)
         seen.crash = await asyncio.to_thread(killed, "chained", folder / "killed")
         return seen
 
-    async def _unrecorded(self, argo: Argo) -> dict[int, list[float]]:
-        """Return what callers wait for calls that record nothing, beside as many questions."""
+    async def _unrecorded(self, argo: Argo) -> tuple[dict[int, list[float]], float]:
+        """Return what callers wait for calls that record nothing, beside as many questions.
+
+        Returns:
+            Seconds of each call by signals a second, and those of a burst of calls.
+        """
         # As the calls that are recorded, whose receipts are wanted.
         caller = argo.options(extensions={"persist.receipts": []})
 
@@ -209,7 +215,9 @@ class Database:
             writing = asyncio.create_task(shorter._write_at(rate, write, numbers))
             await shorter._read_until(writing, read)
             found[rate] = writing.result()
-        return found
+        began = time.perf_counter()
+        await asyncio.gather(*(write(next(numbers)) for _ in range(self.burst)))
+        return found, time.perf_counter() - began
 
     async def _after(self, argo: Argo, path: Path) -> Seen:
         receipts: list[Awaitable[str]] = []
@@ -387,6 +395,8 @@ def _shown(before: Seen, after: Seen) -> Iterator[Shown]:
     for rate in before.writes:
         phase = f"{rate:,} signals a second"
         yield Shown(phase, "a write", *(f"{s.write_ms(rate):.3f} ms" for s in (before, after)))
+        medians = (f"{_median_write_ms(s, rate):.3f} ms" for s in (before, after))
+        yield Shown(phase, "a write, by medians", *medians)
         yield Shown(
             phase,
             "the whole call, mean",
@@ -400,6 +410,8 @@ def _shown(before: Seen, after: Seen) -> Iterator[Shown]:
         yield Shown(
             phase, "a question", *(f"{_mean_ms(s.reads[rate]):.2f} ms" for s in (before, after))
         )
+    taken = f"{1000 * after.unrecorded_burst:.0f} ms"
+    yield Shown("a burst", "the same calls, which record nothing", "-", taken)
     yield Shown("a held database", "signals lost", *(str(s.lost_to_lock) for s in (before, after)))
     yield Shown(
         "a held database", "longest hold of the loop", *(f"{s.held:.2f} s" for s in (before, after))
@@ -411,6 +423,12 @@ def _shown(before: Seen, after: Seen) -> Iterator[Shown]:
         yield Shown(
             "a killed process", title, *(str(getattr(s.crash, name)) for s in (before, after))
         )
+
+
+def _median_write_ms(seen: Seen, rate: int) -> float:
+    """Return what a write adds to a call by the medians, which no pause of the machine moves."""
+    with_it, without = seen.writes[rate], seen.unrecorded.get(rate) or [0.0]
+    return 1000 * max(0.0, statistics.median(with_it) - statistics.median(without))
 
 
 def _mean_ms(seconds: Sequence[float]) -> float:
