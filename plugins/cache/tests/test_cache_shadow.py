@@ -187,3 +187,17 @@ async def test_a_price_that_is_not_known_is_not_counted_as_nothing() -> None:
         result = context_of(argo).counters.shadow("cache", "price")
     assert (1, 0.0) == (result.unpriced, result.usd)
     assert "and what 1 calls cost" in str(result)
+
+
+async def test_an_answer_that_has_expired_on_arrival_would_have_answered_nobody() -> None:
+    clock = FakeClock()
+
+    def expired(call: Call) -> Outcome:
+        return Outcome(1.0, expires_at=clock.time() - 1.0)
+
+    async with open_argo(clock, "shadow", expired) as argo:
+        events = capture_events(argo)
+        for _ in range(2):
+            await argo.outcome("price", symbol="A")
+            await settle()
+    assert [False, False] == [event.would_hit for event in events.of(Shadowed)]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from argo_mw import Argo, Outcome, UpstreamError
+from argo_mw import Argo, Outcome, SharedUnavailable, UpstreamError
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import AnswerSeen, LayerActed, Trouble, context_of, layers_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
@@ -389,3 +389,26 @@ async def test_an_unreachable_store_costs_no_answer(clock: FakeClock) -> None:
         assert ["x", "x"] == [await argo.call("bars", symbol="A") for _ in range(2)]
         assert "unreachable" in [e.action for e in events.of(LayerActed)]
     assert 1 == len(upstream.asked)
+
+
+@pytest.mark.parametrize("first", ["refused", "slow"])
+async def test_a_store_that_refuses_an_answer_alone_is_reported_and_not_one_that_is_slow(
+    shared: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    sets = iter([first])
+
+    async def set_(*_: object, **__: object) -> None:
+        if next(sets, "refused") == "slow":
+            await asyncio.Event().wait()
+        msg = "the value is too large"
+        raise SharedUnavailable(msg)
+
+    async with instance(shared, counting(), clock) as argo:
+        events = capture_events(argo)
+        monkeypatch.setattr(context_of(argo).shared, "set", set_)
+        asking = asyncio.create_task(argo.call("bars", symbol="A"))
+        await clock.advance(5.0)
+        await asking
+        await settle()
+        troubles = [trouble.where for trouble in events.of(Trouble)]
+    assert (["cache"] if first == "refused" else []) == troubles
