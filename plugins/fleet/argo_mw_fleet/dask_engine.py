@@ -21,7 +21,7 @@ from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.dask_worker import RESOURCE, answer
 from argo_mw_fleet.engine import WorkerNow
 from argo_mw_fleet.errors import FleetError, FleetUnavailable, WorkerLost, cause_of
-from argo_mw_fleet.reach import Reach
+from argo_mw_fleet.reach import Reach, check_listens
 
 _LOOK: Final = 0.5
 """Seconds between two looks at whether a worker that takes long is still there."""
@@ -139,6 +139,7 @@ async def connected(reached: Reach, config: FleetConfig) -> AsyncIterator[DaskEn
 
     Raises:
         FleetUnavailable: It cannot be reached, or refuses this program.
+        ConfigError: It listens beyond this machine without certificates.
     """
     quiet()
     client = Client(
@@ -152,6 +153,8 @@ async def connected(reached: Reach, config: FleetConfig) -> AsyncIterator[DaskEn
     try:
         try:
             await client
+            scheduler: Any = client.scheduler
+            check_listens((await scheduler.identity())["address"], reached)
         except _AWAY as error:
             msg = f"the scheduler {reached.address} cannot be reached: {cause_of(error)}"
             raise FleetUnavailable(msg) from error

@@ -17,7 +17,7 @@ from argo_mw.plugin import Argo
 from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.desk import Desk
 from argo_mw_fleet.errors import FleetError, FleetUnavailable, cause_of
-from argo_mw_fleet.reach import LOOPBACK, Reach
+from argo_mw_fleet.reach import LOOPBACK, Reach, check_listens
 
 RESOURCE: Final = "argo-mw"
 """The resource that workers of ours declare: others at the same scheduler are left alone."""
@@ -76,19 +76,23 @@ def make_worker(argo: Argo, reached: Reach, config: FleetConfig, *, name: str) -
     return worker
 
 
-async def serve(worker: Worker, stop: asyncio.Event, ready: Callable[[str], object]) -> None:
+async def serve(
+    worker: Worker, reached: Reach, stop: asyncio.Event, ready: Callable[[str], object]
+) -> None:
     """Work until *stop* is set, or the scheduler is gone; call *ready* once it works.
 
     Args:
         worker: The worker.
+        reached: How it reaches its scheduler.
         stop: Ends it, also while it looks for the scheduler: Dask looks for as long as it may.
         ready: Receives its address.
 
     Raises:
         FleetUnavailable: The scheduler cannot be reached, or refuses the worker.
+        ConfigError: It listens beyond this machine without certificates.
     """
     stopping = asyncio.create_task(stop.wait(), name="argo-mw:fleet:stop")
-    working = asyncio.create_task(_work(worker, ready), name="argo-mw:fleet:work")
+    working = asyncio.create_task(_work(worker, reached, ready), name="argo-mw:fleet:work")
     try:
         await asyncio.wait([stopping, working], return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -100,14 +104,18 @@ async def serve(worker: Worker, stop: asyncio.Event, ready: Callable[[str], obje
         working.result()
 
 
-async def _work(worker: Worker, ready: Callable[[str], object]) -> None:
+async def _work(worker: Worker, reached: Reach, ready: Callable[[str], object]) -> None:
     try:
         with dask.config.set(_SETTINGS):
             await worker
+        check_listens((await worker.scheduler.identity())["address"], reached)
     except (OSError, TimeoutError, RuntimeError, ValueError) as error:
-        where = worker.scheduler.address
+        where = reached.address
         if isinstance(error, TimeoutError):
-            msg = f"the scheduler {where} was not reached in {worker.death_timeout:g} s"
+            msg = (
+                f"the scheduler {where} was not reached in {worker.death_timeout:g} s; "
+                "`argo-mw fleet status` says what is wrong"
+            )
         else:
             msg = f"the scheduler {where} cannot be reached, or refuses the worker: "
             msg += _reason(error, worker)

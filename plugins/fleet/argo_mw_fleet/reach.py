@@ -57,6 +57,28 @@ def reach(url: str, config: FleetConfig) -> Reach:
     return Reach(f"{scheme}://{where}:{port}", _security(config), is_local)
 
 
+def check_listens(address: str, reached: Reach) -> None:
+    """Check that a scheduler that asks for no certificates listens on this machine only.
+
+    Dask's own default is to listen for everyone, also when this program reaches it by loopback.
+
+    Args:
+        address: Where it listens, as it says itself.
+        reached: How this program has reached it.
+
+    Raises:
+        ConfigError: It listens beyond.
+    """
+    host = urlsplit(address).hostname or ""
+    if not reached.security.require_encryption and not is_loopback(host):
+        msg = (
+            f"the scheduler {reached.address} listens at {address} too, without certificates, and "
+            f"Dask runs whatever it is sent: start it with `--host tcp://{LOOPBACK}`, or give "
+            "certificates to all parts of the fleet"
+        )
+        raise ConfigError(msg)
+
+
 def _parts(url: str) -> tuple[str, int]:
     problem = ""
     try:

@@ -43,7 +43,7 @@ async def run_worker(
         quiet()
         worker = make_worker(argo, reached, config, name=name)
         with _signals(stop):
-            await serve(worker, stop, ready)
+            await serve(worker, reached, stop, ready)
     if not stop.is_set():
         msg = f"the scheduler {reached.address} has gone, or let this worker go"
         raise FleetUnavailable(msg)

@@ -17,7 +17,7 @@ from distributed import Scheduler
 
 from argo_mw import Argo
 from argo_mw.cli import spread
-from argo_mw.plugin import NotFound
+from argo_mw.plugin import ConfigError, NotFound
 from argo_mw_fleet import FleetUnavailable, open_fleet
 from argo_mw_fleet.commands import fleet
 
@@ -129,6 +129,23 @@ async def test_a_worker_that_looks_for_its_scheduler_stops_at_sigterm(installed:
         looking.send_signal(signal.SIGTERM)
         assert (b"", 0) == ((await looking.communicate())[1], looking.returncode)
         await left.wait()
+
+
+async def test_a_scheduler_that_others_reach_without_certificates_is_refused(installed) -> None:
+    """Dask listens for everyone by default, also when this program reaches it by loopback."""
+    async with Scheduler(host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0") as scheduler:
+        identity = scheduler.handlers["identity"]
+        beyond = "tcp://10.1.0.1:8786"
+        scheduler.handlers["identity"] = lambda **given: {**identity(**given), "address": beyond}
+        url = scheduler.address.replace("tcp://", "dask://")
+        looked = await asyncio.to_thread(status, url)
+        assert (1, ConfigError) == (looked.exit_code, type(looked.exception))
+        assert f"listens at {beyond} too, without certificates" in str(looked.exception)
+        refused = await begun(url)
+        _, said = await refused.communicate()
+        assert b"`--host tcp://127.0.0.1`" in said
+        assert 1 == refused.returncode
+        assert {} == dict(scheduler.workers)
 
 
 async def test_a_worker_gives_up_a_scheduler_that_is_not_there(installed: Path) -> None:

@@ -9,7 +9,7 @@ import trustme
 
 from argo_mw.plugin import ConfigError
 from argo_mw_fleet.config import FleetConfig
-from argo_mw_fleet.reach import reach
+from argo_mw_fleet.reach import check_listens, reach
 
 
 @pytest.fixture
@@ -58,6 +58,21 @@ def test_with_certificates_nothing_goes_in_the_clear(files: dict[str, Path]) -> 
                 told["cert"],
                 told["key"],
             )
+
+
+def test_a_scheduler_without_certificates_listens_on_this_machine_only(
+    files: dict[str, Path],
+) -> None:
+    clear, encrypted = (
+        reach("dask://localhost", FleetConfig()),
+        reach("dask://localhost", FleetConfig(**files)),
+    )
+    for address in ("tcp://127.0.0.1:8786", "tcp://[::1]:8786"):
+        check_listens(address, clear)
+    for address in ("tcp://192.0.2.1:8786", "tcp://[fd00::1]:8786", "tcp://0.0.0.0:8786", ""):
+        check_listens(address, encrypted)
+        with pytest.raises(ConfigError, match="Dask runs whatever it is sent"):
+            check_listens(address, clear)
 
 
 def test_a_file_that_is_missing_is_named(files: dict[str, Path]) -> None:
