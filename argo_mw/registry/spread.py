@@ -38,6 +38,22 @@ class Spread(Protocol):
             parameters: Its other parameters.
         """
 
+    def next_round(self, moment: float, /, *, every: float, calendar: str = "") -> float:
+        """Return when the first round behind *moment* is due, both in seconds since the epoch.
+
+        It may read a calendar from disk: call it in a thread.
+
+        Args:
+            moment: The moment, in seconds since the epoch.
+            every: Seconds between two rounds.
+            calendar: The exchange whose sessions rounds are in, as ``XNYS``; "" for rounds around
+                the clock.
+
+        Raises:
+            ConfigError: There is no such calendar, or it has no session soon.
+            BadParameter: So many rounds cannot be asked.
+        """
+
 
 OpenSpread: TypeAlias = Callable[[str, Settings], AbstractAsyncContextManager[Spread]]
 """Opens the spread at a URL, for an application with these settings."""

@@ -160,6 +160,28 @@ class Fleet:
             async for one in going:
                 yield one
 
+    def next_round(self, moment: float, /, *, every: float, calendar: str = "") -> float:
+        """Return when the first round behind *moment* is due, both in seconds since the epoch.
+
+        It reads the calendar of a further month from disk: call it in a thread.
+
+        Args:
+            moment: The moment, in seconds since the epoch.
+            every: Seconds between two rounds.
+            calendar: The exchange whose sessions rounds are in, as ``XNYS``; "" for rounds around
+                the clock.
+
+        Raises:
+            ConfigError: There is no such calendar, or it has no session soon.
+            BadParameter: Rounds are not that often.
+        """
+        try:
+            schedule = Schedule(every, calendar)
+        except ValueError as error:
+            msg = f"rounds every {every:g} s cannot be asked; let a tenth of a second lie between"
+            raise BadParameter(msg) from error
+        return schedule.next_after(moment)
+
     def _options_of(self, operation: str) -> tuple[Options, ...]:
         """Return the options for *operation*: an upstream asks it for the tenant that it answers.
 

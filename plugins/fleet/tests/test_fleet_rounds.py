@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from argo_mw import Outcome
-from argo_mw.plugin import ConfigError, Context
-from argo_mw.testing import FakeClock
+from argo_mw.plugin import BadParameter, ConfigError, Context
+from argo_mw.testing import FakeClock, FakePlugin
 from argo_mw_fleet import Round, Schedule
 from argo_mw_fleet.rounds import rounds
 
@@ -144,3 +144,14 @@ async def test_a_round_ends_with_the_loop_over_rounds() -> None:
     with pytest.raises(asyncio.CancelledError):
         await watching
     assert (0, 0) == (slow.under_way, clock.pending)
+
+
+async def test_a_fleet_says_when_rounds_are_due(desks) -> None:
+    """A command asks it, which knows no calendar itself."""
+    async with desks("a", plugin=lambda _: FakePlugin()) as (fleet, _):
+        weekend = at("2026-03-06 21:30")
+        due = fleet.next_round(weekend, every=60.0, calendar="XNYS")
+        assert at("2026-03-09 13:30") == due
+        assert at("2026-03-06 21:31") == fleet.next_round(weekend, every=60.0)
+        with pytest.raises(BadParameter, match="tenth of a second"):
+            fleet.next_round(weekend, every=0.01)

@@ -18,15 +18,12 @@ import click
 from rich.live import Live
 
 from argo_mw.cli import ExitCode, console, echo, print_json, say, spread, with_argo
-from argo_mw.plugin import Argo, ArgoError, Outcome, Spread, context_of
+from argo_mw.plugin import Argo, ArgoError, Outcome, context_of
 from argo_mw_signals.display import table_of
 from argo_mw_signals.record_commands import COMMANDS
+from argo_mw_signals.rounds import Answers, Asker, in_sessions, repeat
 from argo_mw_signals.signal import Signal
 from argo_mw_signals.universe import read_universe
-
-Answers = Mapping[str, Outcome | Exception]
-Asker = Argo | Spread
-"""What asks: this process, or others."""
 
 
 class ShowByDefault(click.Group):
@@ -69,6 +66,11 @@ def signals() -> None:
 )
 @click.option("--rounds", type=click.IntRange(1), help="Stop --watch after so many rounds.")
 @click.option(
+    "--calendar",
+    metavar="NAME",
+    help="Ask in rounds only while this exchange trades, as XNYS; with --watch and --on.",
+)
+@click.option(
     "--on",
     metavar="URL",
     help="Spread the symbols: local:N for N processes, or dask://HOST:PORT; by argo-mw-fleet.",
@@ -85,6 +87,7 @@ async def show(
     every: float,
     rounds: int | None,
     on: str | None = None,
+    calendar: str | None = None,
 ) -> None:
     """Show a signal for each SYMBOL.
 
@@ -96,10 +99,24 @@ async def show(
     if not named:
         msg = "name at least one symbol, or a file of them with --universe"
         raise click.UsageError(msg)
+    if calendar is not None and (on is None or not watch):
+        msg = "--calendar needs --watch, and --on such as local:1, whose plugin knows calendars"
+        raise click.UsageError(msg)
     parameters: dict[str, object] = {"timeframe": timeframe, "days": days}
     async with _asker(argo, on) as asker:
         if watch:
-            rows = repeat(argo, named, parameters, every=every, rounds=rounds, asker=asker)
+            if calendar is None or isinstance(asker, Argo):
+                rows = repeat(argo, named, parameters, every=every, rounds=rounds, asker=asker)
+            else:
+                rows = in_sessions(
+                    argo,
+                    named,
+                    parameters,
+                    every=every,
+                    rounds=rounds,
+                    asker=asker,
+                    calendar=calendar,
+                )
             # Ctrl-C is how a watch ends, not how it fails.
             with suppress(asyncio.CancelledError):
                 _settle(await (_print_lines(rows) if as_json else _print_live(argo, rows)))
@@ -130,28 +147,6 @@ async def _with_progress(
                 found[symbol] = answer
                 status.update(f"{len(found)} of {total} symbols …")
     return {symbol: found[symbol] for symbol in dict.fromkeys(symbols)}
-
-
-async def repeat(
-    argo: Argo,
-    symbols: Sequence[str],
-    parameters: Mapping[str, object],
-    *,
-    every: float,
-    rounds: int | None,
-    asker: Asker | None = None,
-) -> AsyncIterator[Answers]:
-    """Yield signals for *symbols*, each round *every* seconds after the last one began."""
-    asker = asker or argo
-    clock = context_of(argo).clock
-    done = 0
-    while True:
-        started = clock.monotonic()
-        yield await asker.map("signal", symbols, **parameters)
-        done += 1
-        if rounds is not None and done >= rounds:
-            return
-        await clock.sleep(max(0.0, started + every - clock.monotonic()))
 
 
 async def _print_lines(rows: AsyncIterator[Answers]) -> Answers:

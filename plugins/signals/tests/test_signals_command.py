@@ -23,8 +23,9 @@ from argo_mw.registry import discovery
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_signals import SignalsPlugin, commands
-from argo_mw_signals.commands import repeat, show, signals
+from argo_mw_signals.commands import show, signals
 from argo_mw_signals.display import age_text
+from argo_mw_signals.rounds import in_sessions, repeat
 from argo_mw_signals.universe import read_universe
 
 
@@ -298,6 +299,77 @@ async def test_rounds_begin_every_so_many_seconds() -> None:
             await clock.advance(15.0)
         await watching
     assert np.diff(began).tolist() == [15.0, 15.0]
+
+
+class Exchange:
+    """A spread whose rounds are due every so many seconds while its exchange trades."""
+
+    def __init__(self, clock: FakeClock, sessions: Sequence[tuple[float, float]]) -> None:
+        self._clock = clock
+        self._sessions = sessions
+        self.takes = [0.0]
+        self.began: list[float] = []
+
+    async def map(self, name: str, symbols: Sequence[str], /, **parameters: object):
+        self.began.append(self._clock.time())
+        await self._clock.sleep(self.takes.pop(0) if self.takes else 0.0)
+        return {symbol: Outcome(name) for symbol in symbols}
+
+    def next_round(self, moment: float, /, *, every: float, calendar: str = "") -> float:
+        assert "XNYS" == calendar
+        for begins, ends in self._sessions:
+            due = begins
+            while due <= ends:
+                if due > moment:
+                    return due
+                due += every
+        raise AssertionError
+
+
+async def watch_exchange(exchange: Exchange, clock: FakeClock, rounds: int) -> None:
+    async with opened(clock) as argo:
+        options = {"every": 10.0, "rounds": rounds, "asker": exchange, "calendar": "XNYS"}
+
+        async def watch() -> None:
+            async for answers in in_sessions(argo, ["AAPL"], {}, **options):
+                assert Outcome("signal") == answers["AAPL"]
+
+        watching = asyncio.create_task(watch())
+        async with asyncio.timeout(20):
+            while not watching.done():
+                await asyncio.sleep(0.001)  # the calendar is read in a thread
+                await clock.advance(1.0)
+        await watching
+
+
+async def test_rounds_by_a_calendar_are_asked_while_the_exchange_trades(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = FakeClock(wall=1_000.0)
+    exchange = Exchange(clock, [(1_030.0, 1_050.0), (1_500.0, 1_600.0)])
+    await watch_exchange(exchange, clock, rounds=4)
+    due = [1_030.0, 1_040.0, 1_050.0, 1_500.0]
+    late = [began - moment for began, moment in zip(exchange.began, due, strict=True)]
+    assert all(0 <= seconds < 10 for seconds in late)
+    assert "XNYS does not trade; the next round is due at 1970-01-01T00:25:00" in (
+        capsys.readouterr().err
+    )
+
+
+async def test_rounds_that_fall_behind_are_left_out_and_say_so() -> None:
+    clock = FakeClock(wall=1_000.0)
+    exchange = Exchange(clock, [(1_010.0, 2_000.0)])
+    exchange.takes = [35.0]
+    with structlog.testing.capture_logs() as logs:
+        await watch_exchange(exchange, clock, rounds=2)
+    assert exchange.began[1] - exchange.began[0] >= 40
+    assert any("they fall behind: one over 1 symbols took" in str(entry) for entry in logs)
+
+
+def test_a_calendar_without_a_spread_is_refused(run) -> None:
+    result = run("AAPL", "--watch", "--calendar", "XNYS")
+    assert 2 == result.exit_code
+    assert "--calendar needs --watch, and --on" in result.stderr
 
 
 async def test_an_interrupt_ends_a_watch_quietly(capsys: pytest.CaptureFixture[str]) -> None:
