@@ -75,7 +75,7 @@ class ConfigFollower:
         overlay = Overlay(state_directory(settings)).read()
         if settings != used.settings or overlay != used.overlay:
             await self._reload(settings)
-            log.info("reloaded", source=settings.source)
+            log.info("the configuration was reloaded", source=settings.source)
 
     def _read(self, settings: Settings) -> Settings:
         """Return what the file of *settings* holds now; *settings*, if none is followed."""

@@ -122,7 +122,7 @@ class ConfigWatcher:
         """Log that a change cannot be taken up, unless that was said already."""
         if why not in self._said:
             self._said.add(why)
-            log.warning("reload refused, the old configuration stays", error=why)
+            log.warning("the new configuration is refused, and the old one stays", error=why)
 
 
 def _digest(file: Path) -> bytes | None:

@@ -84,7 +84,7 @@ async def _said(guard: Guard, request: Request) -> tuple[bool, str]:
     except Refusal as refusal:
         return True, str(refusal)
     except Exception as error:
-        log.debug("a guard cannot say how it is", guard=guard.name, error=repr(error))
+        log.debug("a guard cannot say how it stands", guard=guard.name, error=repr(error))
         return False, f"{guard.name} is not known now"
 
 

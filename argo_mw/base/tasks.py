@@ -118,7 +118,7 @@ class Tasks:
         self._finishing.discard(task)
         self._started_by.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.debug("background task failed", task=task.get_name(), error=repr(error))
+            log.debug("a background task failed", task=task.get_name(), error=repr(error))
 
     async def end_calls(self) -> None:
         """Cancel the tasks of calls and wait until all have ended; start none any more."""

@@ -254,7 +254,7 @@ class Events:
                 observer(event)
             except Exception:
                 self.remove(observer)
-                log.exception("observer failed and was removed", observer=repr(observer))
+                log.exception("an observer failed and was removed", observer=repr(observer))
 
     @property
     def _listening(self) -> list[Observer]:

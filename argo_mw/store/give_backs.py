@@ -103,7 +103,11 @@ class _Attempt:
         except SharedUnavailable as error:
             return error.uncertain and not self.idempotent
         except ArgoError as error:
-            log.warning("what was taken cannot be given back", task=self.name, error=str(error))
+            log.warning(
+                "what was taken from the shared store cannot be given back",
+                task=self.name,
+                error=str(error),
+            )
         return True
 
 

@@ -189,7 +189,9 @@ class SqliteFile:
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
-        log.error("shared store's file is damaged: set aside", error=str(error), kept_as=str(aside))
+        log.error(
+            "the shared store's file is damaged: set aside", error=str(error), kept_as=str(aside)
+        )
 
     def repair(self, error: sqlite3.DatabaseError) -> None:
         """Set a damaged file aside and begin a new one, unless another process has done so."""

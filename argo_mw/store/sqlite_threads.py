@@ -136,7 +136,7 @@ class SqliteThreads:
         self.closed = True
         for worker in (self.writer, self.reader):
             if not await worker.stop(_CLOSE_SECONDS):
-                log.warning("shared store's file does not answer, and is left open")
+                log.warning("the shared store's file does not answer, and is left open")
         if self._alarm is not None:
             self._alarm.cancel()
 

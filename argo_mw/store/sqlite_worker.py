@@ -238,7 +238,7 @@ class Worker:
         except (sqlite3.Error, ArgoError, OSError) as error:
             if self._poll_after is not None:
                 self._poll_after = _PAUSE
-            log.debug("shared store could not be polled", error=str(error))
+            log.debug("the shared store could not be polled", error=str(error))
 
     def _check_file(self) -> None:
         """Work on the files that are at the path now."""
@@ -251,14 +251,14 @@ class Worker:
         elif self._store.replaced():
             self._store.reopen()
             log.warning(
-                "shared store's file was replaced: opened again", path=str(self._store.path)
+                "the shared store's file was replaced: opened again", path=str(self._store.path)
             )
 
     def _repair(self, error: sqlite3.DatabaseError) -> None:
         try:
             self._store.repair(error)
         except (sqlite3.Error, ArgoError, OSError) as another:
-            log.warning("shared store could not be opened again", error=str(another))
+            log.warning("the shared store could not be opened again", error=str(another))
 
 
 def to_be_done(given_up: Iterable[Command]) -> list[Command]:

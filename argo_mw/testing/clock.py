@@ -93,7 +93,9 @@ class FakeClock:
     async def advance(self, seconds: float) -> None:
         """Let *seconds* pass: run each timer that falls due, in order, and all that it starts.
 
-        An error raised by a timer's callback is raised here.
+        Raises:
+            ValueError: *seconds* are below zero.
+            Exception: A timer's callback raised it.
         """
         if seconds < 0:
             msg = f"a clock cannot be advanced by {seconds} s; use set_wall() to set the wall clock"
@@ -131,6 +133,9 @@ async def settle() -> None:
     """Return once no callback of the running loop is ready any more.
 
     Callbacks that wait for a thread, a process or a socket are not ready.
+
+    Raises:
+        RuntimeError: Some task goes on for ever without waiting for anything.
     """
     # No public method says whether a loop is idle. A loop without asyncio's own list of ready
     # callbacks (uvloop) gets a fixed number of turns instead.

@@ -190,7 +190,7 @@ async def test_a_change_that_could_not_be_taken_up_is_tried_again(
     while watcher._again_at is not None or noted.at_once:
         await asyncio.sleep(0)
     assert noted.times >= times + 1
-    assert 1 == caplog.text.count("reload refused")
+    assert 1 == caplog.text.count("the new configuration is refused")
 
 
 async def test_nothing_is_taken_up_of_a_file_that_was_only_touched(

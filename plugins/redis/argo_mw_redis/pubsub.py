@@ -211,7 +211,7 @@ class PubSub:
                 await self._receive()
             except Exception as error:  # taking apart a nonsensical reply raises anything
                 broken = error
-                log.info("redis listening connection broke", why=str(error))
+                log.info("the connection to redis that listens broke", why=str(error))
             self._fail_confirmations(ConnectionError("the connection broke"))
             self._lose(self._reason(broken))
             await self._disconnect()
