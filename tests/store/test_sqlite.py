@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from argo_mw.base.errors import Closed, ConfigError, SharedUnavailable
-from argo_mw.store import affinity
+from argo_mw.base.process import this_process
 from argo_mw.store.sqlite import open_sqlite
 from argo_mw.store.sqlite_store import SqliteStore
 from argo_mw.store.urls import open_shared
@@ -291,7 +291,7 @@ async def test_a_handle_is_refused_on_another_loop(shared):
 
 
 async def test_a_handle_is_refused_after_a_fork(shared, monkeypatch):
-    monkeypatch.setattr(affinity._process, "token", object())  # as after a fork
+    monkeypatch.setattr(this_process, "token", object())  # as after a fork
     with pytest.raises(Closed, match="forked"):
         await shared.get("key")
     monkeypatch.undo()

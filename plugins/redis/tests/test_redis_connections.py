@@ -10,9 +10,9 @@ import pytest
 import trustme
 
 from argo_mw import Argo, Closed, ConfigError, SharedUnavailable
+from argo_mw.base.process import this_process
 from argo_mw.config import parse
 from argo_mw.plugin import Trouble, context_of, observe
-from argo_mw.store import affinity
 from argo_mw.testing.shared import eventually
 from argo_mw_redis import RedisShared, open_redis, plugin
 from argo_mw_redis.plugin import diagnose
@@ -222,7 +222,7 @@ async def test_use_on_another_event_loop_is_refused(server):
 
 async def test_use_in_a_forked_process_is_refused(server, monkeypatch):
     shared = await open_redis(server.url)
-    monkeypatch.setattr(affinity._process, "token", object())  # as after a fork
+    monkeypatch.setattr(this_process, "token", object())  # as after a fork
     with pytest.raises(Closed, match="forked"):
         await shared.get("key")
     monkeypatch.undo()
