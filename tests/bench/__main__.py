@@ -27,7 +27,7 @@ ALL = "all"
 ORDER = (
     *("pipeline", "sandbox", "persist", "cache", "outage", "half_stores", "coalesce"),
     *("race", "adaptive_ttl", "llm", "similarity", "rollout", "miss", "dashboard"),
-    *("gateway", "fleet"),
+    *("gateway", "fleet", "instructions"),
 )
 DATA = {"adaptive_ttl": "prices", "similarity": "prompts"}
 """The benches that need data of the user's own, and the folder of ``--data`` that holds it."""

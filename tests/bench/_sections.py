@@ -12,7 +12,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable
 
-SECTIONS = 7
+SECTIONS = 5
 BETWEEN = "-"
 TURNS = 1_700
 """While dice are even, one hit in seventeen is sampled: a hundred in each section."""

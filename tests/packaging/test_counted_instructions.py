@@ -1,4 +1,4 @@
-"""Instructions are counted exactly, and a dashboard that nobody watches adds none."""
+"""Instructions are counted exactly, and hot paths execute no more of them than they did."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench import instructions
 from tests.bench._bars import declared
 from tests.bench._callgrind import CannotCount, Turn, _read, count
 
@@ -52,6 +53,19 @@ def test_a_python_without_names_of_its_functions_cannot_be_counted(tmp_path: Pat
         _read(file)
 
 
+def test_counts_of_another_python_are_not_compared_with_those_recorded() -> None:
+    before = instructions.recorded()
+    same = {name: Turn(float(many), 0.0, 0.0) for name, many in before.items()}
+    yardstick = Turn(before["yardstick"] * 1.1, 0.0, 0.0)
+    assert dict.fromkeys(instructions.WAYS, 1.0) == instructions.beside_recorded(same)
+    assert None is instructions.beside_recorded({**same, "yardstick": yardstick})
+
+
+def test_a_hot_path_that_executes_three_per_cent_more_is_named() -> None:
+    assert ["miss"] == instructions.slower({"hit": 1.019, "miss": 1.03, "get": 0.5})
+    assert [] == instructions.slower(None)
+
+
 @pytest.mark.heavy
 async def test_one_assignment_in_a_turn_is_counted_and_nothing_where_nothing_is_added() -> None:
     turns = await counted("instructions_stage.known")
@@ -73,3 +87,12 @@ async def test_a_dashboard_that_nobody_watches_adds_nothing_to_a_hit_and_a_sligh
     bar = next(bar for bar in declared() if "extra_instructions" == bar.key)
     assert bar.judge({"extra_instructions": dashboard - without}).met
     assert not bar.judge({"extra_instructions": slower - without}).met
+
+
+@pytest.mark.heavy
+async def test_hot_paths_execute_no_more_than_was_recorded() -> None:
+    """A change that is meant is recorded by ``make bench NAME=instructions ARGS=--record``."""
+    beside = instructions.beside_recorded(await counted("instructions_stage.ways"))
+    if beside is None:
+        pytest.skip("what was recorded is of another Python or machine")
+    assert [] == instructions.slower(beside), beside
