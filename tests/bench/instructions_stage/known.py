@@ -29,7 +29,7 @@ async def _with_an_assignment() -> object:
 
 
 async def _with_an_object() -> object:
-    return []
+    return object()  # of which Python keeps none for later
 
 
 if __name__ == "__main__":
