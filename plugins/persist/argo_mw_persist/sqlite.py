@@ -305,9 +305,9 @@ class SqliteSink:
                 if not behind:
                     return
                 with self._transaction(connection):
-                    for entries in behind:
-                        entries.catch_up(connection)
-            self._catch_up_later()
+                    more = [one.catch_up(connection) for one in behind]
+            if any(more):
+                self._catch_up_later()
 
     def _rescue(self, connection: sqlite3.Connection) -> None:
         """Remember the rows of a file that is no longer at the path."""

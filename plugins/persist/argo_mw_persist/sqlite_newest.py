@@ -39,6 +39,9 @@ with which a read still goes by the entries."""
 _FEW = 500
 """Rows behind that a read looks at itself; with more it has the writer's thread catch up."""
 
+_MENDED = 100
+"""Entries that are packed again in one transaction."""
+
 _MAX_ENTRIES = 2048
 
 
@@ -76,24 +79,19 @@ class NewestEntries:
         state = f"REPLACE INTO {STATE} VALUES (?, ?, 0, {_SCHEMA})"
         connection.execute(state, (name, self._form))
 
-    def catch_up(self, connection: sqlite3.Connection) -> None:
-        """Look at some of the rows behind the entries, or else at some that were changed."""
+    def catch_up(self, connection: sqlite3.Connection) -> bool:
+        """Make entries of some of the rows behind, and of some that were changed.
+
+        Returns:
+            Whether there were more. Rows that come meanwhile are left to the next read: else
+            a writer without a rest would have entries made after each of its batches.
+        """
         upto, last = self._upto(connection), self._last(connection)
         if upto is None:
-            return
-        if upto == last:
-            self._mend(connection)
-            return
-        if upto < 0:
-            connection.execute(f"DELETE FROM {self._entries}")
-            upto = 0
-        rows = connection.execute(
-            f"SELECT {self._columns}, rowid FROM {self.table.name} WHERE rowid > ? "
-            f"ORDER BY rowid LIMIT {_CHUNK}",
-            (upto,),
-        ).fetchall()
-        self._put(connection, self._newest(row[:-1] for row in rows))
-        self._reach(connection, rows[-1][-1] if rows else 0)
+            return False
+        if upto != last and self._follow(connection, upto):
+            return True
+        return self._mend(connection)
 
     def behind(self, connection: sqlite3.Connection) -> bool:
         """Return whether there is something to catch up with."""
@@ -188,6 +186,19 @@ class NewestEntries:
         sql = f"UPDATE {STATE} SET upto = ?, schema = {_SCHEMA} WHERE name = ? AND form = ?"
         connection.execute(sql, (upto, self.table.name, self._form))
 
+    def _follow(self, connection: sqlite3.Connection, upto: int) -> bool:
+        """Make entries of rows behind rowid *upto*; return whether there may be more."""
+        if upto < 0:
+            connection.execute(f"DELETE FROM {self._entries}")
+        rows = connection.execute(
+            f"SELECT {self._columns}, rowid FROM {self.table.name} WHERE rowid > ? "
+            f"ORDER BY rowid LIMIT {_CHUNK}",
+            (max(upto, 0),),
+        ).fetchall()
+        self._put(connection, self._newest(row[:-1] for row in rows))
+        self._reach(connection, rows[-1][-1] if rows else 0)
+        return len(rows) == _CHUNK
+
     def _newest(self, rows: Iterable[Cells]) -> list[Cells]:
         """Return the newest of *rows* by subject and tenant, in the order of these."""
         newest: dict[tuple[object, object], Cells] = {}
@@ -213,11 +224,11 @@ class NewestEntries:
     def _upsert(self, rows: int) -> str:
         return _upsert(self._entries, (self._subject, self._tenant), self._order, rows)
 
-    def _mend(self, connection: sqlite3.Connection) -> None:
-        """Pack again what is newest where a row was changed or deleted."""
+    def _mend(self, connection: sqlite3.Connection) -> bool:
+        """Pack again what is newest where a row was changed or deleted; return whether to go on."""
         key = (self._subject, self._tenant)
         unknown = connection.execute(
-            f"SELECT {', '.join(key)} FROM {self._entries} WHERE packed IS NULL LIMIT 100"
+            f"SELECT {', '.join(key)} FROM {self._entries} WHERE packed IS NULL LIMIT {_MENDED}"
         ).fetchall()
         this = " AND ".join(f"{column} = ?" for column in key)
         order = ", ".join(f"{column} DESC" for column in self._order)
@@ -229,6 +240,7 @@ class NewestEntries:
                 place,
             ).fetchall()
             self._put(connection, found)
+        return len(unknown) == _MENDED
 
 
 @cache

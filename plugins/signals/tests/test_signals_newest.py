@@ -23,6 +23,7 @@ from argo_mw_persist import (
     WriterOptions,
 )
 from argo_mw_persist.application import schema_of
+from argo_mw_persist.sqlite_newest import NewestEntries
 from argo_mw_signals import RecordedSignal, RecordedSignals, RecordedVote, queries
 from argo_mw_signals.recorded import TABLE
 from argo_mw_signals.recording import DECLARATION
@@ -76,8 +77,8 @@ class Book:
 
     async def catch_up(self) -> None:
         """Make entries of all rows, whether or not a read has asked for that."""
-        self.sink._catch_up_later()
         for _ in range(100):
+            self.sink._catch_up_later()
             await self.sink.change(Query("DELETE FROM signals WHERE 0"))
             [(upto, last)] = await self.sink.read(
                 Query("SELECT upto, (SELECT max(rowid) FROM signals) FROM argo_newest")
@@ -276,6 +277,36 @@ async def test_writing_without_rest_is_caught_up_with(tmp_path):
             await book.write(*(signal("A", next(moment)) for _ in range(100)))
         await book.caught_up()
         await book.check()
+
+
+async def test_a_writer_without_rest_makes_no_entries_that_nobody_asks_for(book, monkeypatch):
+    made = []
+    follow = NewestEntries._follow
+
+    def counted(self, connection, upto):
+        made.append(upto)
+        return follow(self, connection, upto)
+
+    monkeypatch.setattr(NewestEntries, "_follow", counted)
+    await book.write(*(signal("A", n) for n in range(600)))
+    await book.check()
+    for moment in range(600, 640):
+        await book.write(signal("A", moment))
+    assert [0] == made
+    await book.check()
+
+
+async def test_a_changed_signal_is_at_hand_again_while_rows_are_written(book):
+    one = signal("A", 1)
+    await book.write(one)
+    await book.catch_up()
+    await book.sink.change(Query(*queries.close(one.id, "win", 2.0, 0.1, 9)))
+    for moment in range(20):
+        await book.write(signal("B", moment))
+        if not await book.unknown():
+            break
+    assert set() == await book.unknown()
+    await book.check()
 
 
 async def test_the_voices_of_a_signal_are_decoded_when_they_are_looked_at():
