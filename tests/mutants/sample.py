@@ -115,18 +115,24 @@ _Place = tuple[int, int]
 
 
 def _never_run(tree: ast.Module) -> Iterator[tuple[_Place, _Place]]:
-    """Find annotations, which nothing evaluates, and asserts, which speak to the type checker."""
+    """Find annotations and protocols, which nothing evaluates, and asserts, for the type checker."""
     for node in ast.walk(tree):
         if isinstance(node, ast.AnnAssign | ast.arg) and node.annotation:
             yield _span(node.annotation)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns:
             yield _span(node.returns)
-        elif isinstance(node, ast.Assert) or _for_types_alone(node):
+        elif isinstance(node, ast.Assert) or _for_types_alone(node) or _is_protocol(node):
             yield _span(node)
 
 
 def _for_types_alone(node: ast.AST) -> TypeGuard[ast.If]:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def _is_protocol(node: ast.AST) -> TypeGuard[ast.ClassDef]:
+    """Return whether *node* is a class that only says what others have."""
+    bases = node.bases if isinstance(node, ast.ClassDef) else []
+    return any(ast.unparse(base).partition("[")[0] == "Protocol" for base in bases)
 
 
 def _span(node: ast.expr | ast.stmt) -> tuple[_Place, _Place]:

@@ -9,7 +9,14 @@ import pytest
 from argo_mw import Action, AllUpstreamsFailed, CircuitOpen, Outcome, UpstreamError
 from argo_mw.model.call import make_call
 from argo_mw.plugin import Request, context_of, operation
-from argo_mw.testing import GuardConformance, GuardUnderTest, Scripted, settle
+from argo_mw.testing import (
+    FakeClock,
+    GuardConformance,
+    GuardUnderTest,
+    Scripted,
+    SlowStore,
+    settle,
+)
 from argo_mw.testing.guards import context_on
 from argo_mw_race.breaker import Breaker, assess
 from argo_mw_race.config import BreakerConfig
@@ -214,6 +221,15 @@ class TestHalfOpenBreaker(GuardConformance):
     @pytest.fixture
     def make_guard(self):
         return make_breaker(half_open=True)
+
+
+@pytest.mark.parametrize(
+    ("half_open", "said"), [(False, ""), (True, "would probe whether it is healthy again")]
+)
+async def test_a_dry_run_speaks_of_a_probe_where_there_would_be_one(half_open, said):
+    clock = FakeClock()
+    under = await make_breaker(half_open=half_open)(SlowStore(clock=clock), clock)
+    assert said == await under.guard.dry_run(under.request())
 
 
 async def test_a_breaker_says_in_which_state_it_is(stage):
