@@ -29,7 +29,7 @@ from argo_mw.plugin import Trouble, context_of, flags_of
 from argo_mw.store import Ability, Shared
 from argo_mw.store.codec import Codecs
 from argo_mw.store.memory import MemoryShared
-from argo_mw.testing import FakeClock, capture_events, settle
+from argo_mw.testing import FakeClock, RefusingStore, capture_events, settle
 
 from .fleet import Machine, Store, Watching, machine, store  # noqa: F401 - fixtures
 
@@ -225,6 +225,22 @@ async def test_a_follower_that_is_closed_during_a_look_looks_no_more(tmp_path: P
     await settle()
     assert [] == tasks.names
     assert before == clock.pending
+    await tasks.aclose()
+
+
+async def test_a_store_without_channels_is_asked_for_one_every_ten_seconds(tmp_path: Path) -> None:
+    """It may note each attempt; in between it is read."""
+    clock, tasks = FakeClock(), Tasks()
+    shared = RefusingStore(MemoryShared(clock=clock))
+    shared.refuse([Ability.HEAR])
+    following = follower(shared, clock, tasks, tmp_path)
+    await following.start()
+    asked, read = shared.asked[Ability.HEAR], shared.asked[Ability.READ]
+    for _ in range(int(2.5 * INTERVAL / UNHEARD_INTERVAL)):
+        await clock.advance(UNHEARD_INTERVAL)
+    assert 2 == shared.asked[Ability.HEAR] - asked
+    assert 40 < shared.asked[Ability.READ] - read
+    await following.aclose()
     await tasks.aclose()
 
 
