@@ -58,7 +58,7 @@ class Metered:
         """Return after how many seconds each process is granted something of all *which* again."""
         began = time.time()
         while True:
-            found = await self.ask("status")
+            found = await self.ask("more 200")
             if all(s["granted"][n] > began for s in found for n in which):
                 return time.time() - began
             assert time.time() < began + 60, f"it is refused: {found}"
