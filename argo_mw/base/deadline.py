@@ -8,8 +8,8 @@ interrupted by a timer anyway, and a call that is answered at once should not pa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from types import coroutine
 from typing import TypeVar
 
@@ -66,8 +66,9 @@ def fail_at(
         timer.cancel()
 
 
-@asynccontextmanager
-async def limited_wait(clock: Clock, seconds: float | None) -> AsyncIterator[Callable[[], object]]:
+def limited_wait(
+    clock: Clock, seconds: float | None
+) -> AbstractAsyncContextManager[Callable[[], object]]:
     """Limit the block to *seconds*, ``None`` for no limit, until what is yielded is called.
 
     For a client with timeouts of its own, which hold once its request is under way.
@@ -79,34 +80,7 @@ async def limited_wait(clock: Clock, seconds: float | None) -> AsyncIterator[Cal
     Raises:
         DeadlineExceeded: They have passed; the block was cancelled and has ended.
     """
-    if seconds is None:
-        yield lambda: None
-        return
-    limit = asyncio.timeout(None)
-    try:
-        async with limit:
-            # What is yielded may be kept, and keeps nothing of what waited, or of its result.
-            waiting = [limit]
-
-            def expire() -> None:
-                for one in waiting:
-                    one.reschedule(0.0)
-
-            timer = clock.call_at(clock.monotonic() + seconds, expire)
-
-            def stop() -> None:
-                waiting.clear()
-                timer.cancel()
-
-            try:
-                yield stop
-            finally:
-                stop()
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        msg = f"no answer within {seconds:g} s, the client's timeout"
-        raise DeadlineExceeded(msg) from None
+    return _UNLIMITED if seconds is None else _LimitedWait(clock, seconds)
 
 
 def error_for_client(failure: UpstreamError) -> Exception:
@@ -122,18 +96,19 @@ def error_for_client(failure: UpstreamError) -> Exception:
 class _Alarm:
     """A timer that cancels the current task, and knows whether it has."""
 
-    __slots__ = ("_already", "_rang", "_task")
+    __slots__ = ("_already", "_message", "_rang", "_task")
 
-    def __init__(self) -> None:
+    def __init__(self, message: str | None = TIME_LIMIT) -> None:
         task = asyncio.current_task()
         assert task is not None, "a deadline needs a running task"
         self._task = task
         self._already = task.cancelling()
+        self._message = message
         self._rang = False
 
     def ring(self) -> None:
         self._rang = True
-        self._task.cancel(TIME_LIMIT)
+        self._task.cancel(self._message)
 
     def answered(self) -> None:
         """Take the cancellation back: the awaited code has ended in something else."""
@@ -142,3 +117,47 @@ class _Alarm:
 
     def was_the_only_cause(self) -> bool:
         return self._rang and self._task.uncancel() <= self._already
+
+
+class _LimitedWait:
+    """The block of :func:`limited_wait`: what stops it is kept, and keeps nothing of its task."""
+
+    # A class, and not a generator: of each request of an SDK, that would take as long as its key.
+    __slots__ = ("_alarm", "_clock", "_seconds", "_timer")
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._alarm: _Alarm | None = None
+        self._timer: Timer | None = None
+
+    async def __aenter__(self) -> Callable[[], object]:
+        # Without the message of a deadline: to the layers, its caller has left.
+        self._alarm = _Alarm(None)
+        when = self._clock.monotonic() + self._seconds
+        self._timer = self._clock.call_at(when, self._ring)
+        return self._stop
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        self._stop()
+        alarm, self._alarm = self._alarm, None
+        assert alarm is not None, "left before it was entered"
+        if not isinstance(error, asyncio.CancelledError):
+            alarm.answered()
+        elif alarm.was_the_only_cause():
+            msg = f"no answer within {self._seconds:g} s, the client's timeout"
+            raise DeadlineExceeded(msg) from None
+
+    def _ring(self) -> None:
+        if self._alarm is not None:
+            self._alarm.ring()
+
+    def _stop(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+
+_UNLIMITED: AbstractAsyncContextManager[Callable[[], object]] = nullcontext(lambda: None)
