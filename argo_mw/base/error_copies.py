@@ -22,7 +22,7 @@ import msgspec
 
 from argo_mw.base.errors import NotCopyable
 from argo_mw.base.immutability import is_immutable
-from argo_mw.base.snapshots import snapshot
+from argo_mw.base.snapshots import copied
 
 E = TypeVar("E", bound=BaseException)
 
@@ -212,7 +212,7 @@ def _copy_data(value: object) -> object:
     kind = type(value)
     try:
         if kind.__module__.partition(".")[0] == "pandas" and "pandas" in sys.modules:
-            return snapshot(value).copy()
+            return copied(value)
         return copy.deepcopy(value, _BoundedMemo()) if _is_data(kind) else value
     except Exception:
         return value

@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import attrs
@@ -71,6 +72,20 @@ def snapshot(value: object) -> Snapshot:
             f"copied; return plain data, a frame or a frozen attrs class"
         )
         raise NotShareable(msg) from error
+
+
+def copied(value: object) -> object:
+    """Return a copy of *value* that shares nothing with it which can be changed.
+
+    For one copy this takes half the time of a snapshot, which is made for several.
+
+    Raises:
+        NotShareable: As for :func:`snapshot`.
+    """
+    if _is_json(value, set()):
+        with suppress(OverflowError, RecursionError, ValueError):
+            return _DECODER.decode(msgspec.msgpack.encode(value))
+    return snapshot(value).copy()
 
 
 @attrs.frozen

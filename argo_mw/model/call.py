@@ -13,7 +13,7 @@ from argo_mw.base.cancellation import described
 from argo_mw.base.errors import BadParameter, NotShareable
 from argo_mw.base.fingerprint import fingerprint_named
 from argo_mw.base.immutability import ATOMS, is_immutable
-from argo_mw.base.snapshots import snapshot
+from argo_mw.base.snapshots import copied
 from argo_mw.model.lineage import Lineage
 from argo_mw.model.operation import AnyOperation, Parameters
 
@@ -220,7 +220,7 @@ def _own(value: object) -> object:
     if kind in ATOMS or (kind not in _MUTABLE and is_immutable(value)):
         return value
     try:
-        return snapshot(value).copy()
+        return copied(value)
     except NotShareable:
         return value
 
