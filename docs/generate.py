@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeGuard, cast, get_args
 
 import attrs
 import click
+import msgspec
 
 import argo_mw
 from argo_mw import Argo, ArgoError, Secret
@@ -256,7 +257,9 @@ def events() -> str:
     parts = []
     for event in event_types():
         said = attributes(event)
-        fields = [(f"`{f.name}`", said.get(f.name, "")) for f in attrs.fields(event)]
+        fields = [
+            (f"`{one.name}`", said.get(one.name, "")) for one in msgspec.structs.fields(event)
+        ]
         parts.append(f"## `{event.__name__}`\n\n{prose(event)}\n\n{table(('field', ''), fields)}")
     return "\n".join(parts)
 

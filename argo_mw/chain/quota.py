@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Sequence
 from functools import partial
 
 from attrs import frozen
+from msgspec import Struct
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import QuotaExceeded, UpstreamError
@@ -39,16 +40,14 @@ class _Window:
     limit: int
 
 
-@frozen
-class _Charge:
+class _Charge(Struct, frozen=True):
     """One request that a window's counter holds."""
 
     key: str
     ttl: float
 
 
-@frozen
-class _Taken:
+class _Taken(Struct, frozen=True):
     """What a request has taken: charges, and maybe a slot."""
 
     charged: Sequence[_Charge]
@@ -63,8 +62,7 @@ class _Full:
     reason: str
 
 
-@frozen
-class _Counted:
+class _Counted(Struct, frozen=True):
     """What the counter of a window held, and when that window began, in seconds."""
 
     began: float

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeVar, get_args
 
-from attrs import frozen
+from msgspec import Struct
 
 from argo_mw.base.log import Log
 from argo_mw.model.call import Call
@@ -18,8 +18,7 @@ from argo_mw.model.outcome import NO_COST, Attempt, Cost, Outcome
 log = Log("argo_mw")
 
 
-@frozen
-class CallEnded:
+class CallEnded(Struct, frozen=True):
     """A call ended in an answer or an error.
 
     Attributes:
@@ -39,8 +38,7 @@ class CallEnded:
     arms: tuple[tuple[str, str], ...] = ()
 
 
-@frozen
-class AttemptEnded:
+class AttemptEnded(Struct, frozen=True):
     """One try at one upstream ended.
 
     Attributes:
@@ -52,8 +50,7 @@ class AttemptEnded:
     attempt: Attempt
 
 
-@frozen
-class RequestSent:
+class RequestSent(Struct, frozen=True):
     """A request went out to an upstream.
 
     Attributes:
@@ -67,8 +64,7 @@ class RequestSent:
     calls: int
 
 
-@frozen
-class RequestSettled:
+class RequestSettled(Struct, frozen=True):
     """The cost of a request is known; emitted once for each request that was sent.
 
     It is emitted after the request's guards have settled; for a streamed answer, at the end of the
@@ -85,8 +81,7 @@ class RequestSettled:
     charges: tuple[Charge, ...]
 
 
-@frozen
-class LayerActed:
+class LayerActed(Struct, frozen=True):
     """A layer did something worth counting.
 
     Attributes:
@@ -102,8 +97,7 @@ class LayerActed:
     detail: str = ""
 
 
-@frozen
-class LayerBypassed:
+class LayerBypassed(Struct, frozen=True):
     """A layer failed and was bypassed.
 
     Attributes:
@@ -117,8 +111,7 @@ class LayerBypassed:
     error: BaseException
 
 
-@frozen
-class Shadowed:
+class Shadowed(Struct, frozen=True):
     """A layer in shadow saw a call and its answer, and reports what it would have done.
 
     Attributes:
@@ -139,8 +132,7 @@ class Shadowed:
     why: str = ""
 
 
-@frozen
-class AnswerSeen:
+class AnswerSeen(Struct, frozen=True):
     """A fresh answer arrived: loaded from an upstream, or found in the shared store.
 
     Emitted once per stored answer, however often it is read.
@@ -156,8 +148,7 @@ class AnswerSeen:
     source: Literal["upstream", "shared"]
 
 
-@frozen
-class Reconfigured:
+class Reconfigured(Struct, frozen=True):
     """The chain was rebuilt.
 
     Attributes:
@@ -169,8 +160,7 @@ class Reconfigured:
     flags: tuple[tuple[str, str], ...]
 
 
-@frozen
-class Trouble:
+class Trouble(Struct, frozen=True):
     """A problem that operators should know of, emitted once per *what* until it is over.
 
     Attributes:

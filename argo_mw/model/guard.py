@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from attrs import Factory, frozen
+from msgspec import Struct
 
 from argo_mw.model.call import Call
 from argo_mw.model.outcome import Outcome
 from argo_mw.model.upstream import Upstream
 
 
-@frozen(eq=False)
-class Request:
+class Request(Struct, frozen=True, eq=False, weakref=True):
     """One request that is about to be sent, or was: the unit that quotas count.
 
     Attributes:

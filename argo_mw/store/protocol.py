@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from attrs import frozen
+from msgspec import Struct
 
 EPOCH_KEY = "argo:epoch"
 """The counter whose value tells a store that has counted without loss from one that has not."""
@@ -37,8 +38,7 @@ class Witness:
     count: int
 
 
-@frozen
-class Count:
+class Count(Struct, frozen=True):
     """A counter after an attempt to add to it.
 
     Attributes:

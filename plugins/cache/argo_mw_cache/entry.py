@@ -7,6 +7,7 @@ import random
 from typing import Self
 
 from attrs import frozen
+from msgspec import Struct
 
 from argo_mw.plugin import NO_COST, Outcome, Stream, copy_error
 from argo_mw.store import Snapshot, TagSnapshot, snapshot
@@ -18,8 +19,7 @@ _RARE = 20.0
 """Where early refreshes begin: e^-20 is the chance of one that this leaves out."""
 
 
-@frozen
-class Times:
+class Times(Struct, frozen=True):
     """The monotonic times up to which an entry may be served, and for what.
 
     Attributes:
@@ -49,8 +49,7 @@ class Times:
         return now - self.eagerness * math.log(1.0 - random.random()) >= self.fresh_until
 
 
-@frozen(eq=False)
-class CacheEntry:
+class CacheEntry(Struct, frozen=True, eq=False):
     """An answer, what is known about it, and how long it may be served.
 
     Attributes:

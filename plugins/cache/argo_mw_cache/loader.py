@@ -7,7 +7,7 @@ import random
 from contextlib import suppress
 from contextvars import copy_context
 
-from attrs import frozen
+from msgspec import Struct
 
 from argo_mw.plugin import (
     Call,
@@ -32,8 +32,7 @@ _MAY_BE_FRESH = (Freshness.FRESH, Freshness.UNKNOWN)
 """Verdicts that let an answer be kept without waiting: each hit checks its tags again."""
 
 
-@frozen(eq=False)
-class _Loaded:
+class _Loaded(Struct, frozen=True, eq=False):
     """An answer that was just loaded.
 
     Attributes:

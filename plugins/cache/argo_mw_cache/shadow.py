@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 
-from attrs import frozen
-
 from argo_mw.plugin import ASKED_AT, Call, Context, NotShareable, Outcome, Stream
 from argo_mw.store import Freshness
 from argo_mw_cache.config import CacheConfig
@@ -15,8 +13,7 @@ from argo_mw_cache.memory_level import MemoryLevel
 NAME = "cache"
 
 
-@frozen(eq=False)
-class _ShadowEntry(CacheEntry):
+class _ShadowEntry(CacheEntry, frozen=True, eq=False):
     """An answer that would have been kept.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from msgspec import Struct
 
 from argo_mw.store import TagSnapshot
 
@@ -10,8 +10,7 @@ LOAD_START = "coalesce.load_start"
 """The extension in which a flight hands its :class:`LoadStart` on."""
 
 
-@frozen(eq=False)
-class LoadStart:
+class LoadStart(Struct, frozen=True, eq=False):
     """The beginning of a load.
 
     Attributes:
