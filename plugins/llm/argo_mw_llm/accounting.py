@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import evolve, field, frozen
+from attrs import evolve
+from msgspec import Struct, field
 
 from argo_mw.plugin import Call, Context, Cost
 from argo_mw_llm.answers import Usage
@@ -19,8 +20,7 @@ _OPINION_PROMPT = 150
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
-@frozen
-class Quote:
+class Quote(Struct, frozen=True):
     """What a call is expected to take.
 
     Attributes:
@@ -37,7 +37,7 @@ class Quote:
     rough: int
     prompt: int
     output: int
-    inserted: Mapping[str, object] = field(factory=dict)
+    inserted: Mapping[str, object] = field(default_factory=dict)
 
 
 class Accounting:
@@ -115,18 +115,18 @@ class Accounting:
         usd = self.prices.usd(model, usage, self._context.clock.time(), provider)
         if usd is None:
             self._context.warn_once("llm prices", self.prices.lack(model, usage, provider))
-        all_of_it = [usage, *(other.usage for other in usage.others)]
+        whole = usage.whole
         return Cost(
             usd,
-            sum([one.prompt for one in all_of_it]),
-            sum([one.output for one in all_of_it]),
+            whole.prompt,
+            whole.output,
             requests,
             usage.estimated,
             model,
-            sum([one.read for one in all_of_it]),
-            sum([one.written for one in all_of_it]),
+            whole.read,
+            whole.written,
             expected,
-            sum([one.thinking for one in all_of_it]),
+            whole.thinking,
         )
 
 

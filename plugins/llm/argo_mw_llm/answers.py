@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from argo_mw_llm.foreign_json import read_json
 
@@ -53,6 +53,23 @@ class Usage:
     def written(self) -> int:
         """All prompt tokens written to the provider's cache."""
         return self.write_5m + self.write_1h
+
+    @property
+    def whole(self) -> Usage:
+        """The same with the tokens of the other models among its own."""
+        if not self.others:
+            return self
+        parts = [self, *(other.usage for other in self.others)]
+        return evolve(
+            self,
+            input=sum(one.input for one in parts),
+            output=sum(one.output for one in parts),
+            write_5m=sum(one.write_5m for one in parts),
+            write_1h=sum(one.write_1h for one in parts),
+            read=sum(one.read for one in parts),
+            thinking=sum(one.thinking for one in parts),
+            others=(),
+        )
 
 
 @frozen

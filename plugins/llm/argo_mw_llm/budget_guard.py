@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from attrs import evolve, frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
 from argo_mw.plugin import (
     BudgetExceeded,
@@ -26,8 +27,7 @@ MAX_USD = "llm.max_usd"
 CountTokens = Callable[[Call, str], Awaitable["int | None"]]
 
 
-@frozen(eq=False)
-class _Reserved:
+class _Reserved(Struct, frozen=True, eq=False):
     call: Call
     held: Sequence[Held]
 
@@ -140,7 +140,7 @@ class BudgetGuard:
         if not usd <= float(str(limit)):  # so that nan is not a limit that everything keeps
             msg = f"{quote.model} may cost ${usd:.6f}, more than the limit of ${limit}"
             raise BudgetExceeded(msg)
-        return _with(quote if counted is None else evolve(quote, prompt=counted), inserted)
+        return _with(quote if counted is None else replace(quote, prompt=counted), inserted)
 
     def _settle_at_end(self, one: _Reserved, stream: Stream[object]) -> None:
         def ended(ended: Stream[object]) -> None:
@@ -152,7 +152,7 @@ class BudgetGuard:
 
 
 def _with(quote: Quote, inserted: Mapping[str, object]) -> Quote:
-    return evolve(quote, inserted={**quote.inserted, **inserted}) if inserted else quote
+    return replace(quote, inserted={**quote.inserted, **inserted}) if inserted else quote
 
 
 def _known(cost: Cost) -> float | None:

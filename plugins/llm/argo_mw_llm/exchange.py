@@ -6,7 +6,8 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from uuid import uuid4
 
-from attrs import evolve, frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
 from argo_mw.plugin import (
     ALONE,
@@ -20,6 +21,7 @@ from argo_mw.plugin import (
     WebCaller,
     context_of,
     error_for_client,
+    is_failure,
     limited_wait,
 )
 from argo_mw_llm.answers import RawResponse
@@ -41,8 +43,7 @@ SAMPLE = "argo-mw-sample"
 """The header by which a client asks for one of several independent answers to its request."""
 
 
-@frozen
-class Asked:
+class Asked(Struct, frozen=True):
     """A request that an SDK has built.
 
     Attributes:
@@ -68,8 +69,7 @@ class Asked:
     sample: str = ""
 
 
-@frozen
-class Exchanged:
+class Exchanged(Struct, frozen=True):
     """What a request was answered with.
 
     Attributes:
@@ -117,7 +117,7 @@ async def exchanged(caller: WebCaller, clock: Clock, asked: Asked, send: Send) -
                 plain = as_json(asked.body)
                 if plain == asked.body:
                     raise
-                asked = evolve(asked, body=plain)
+                asked = replace(asked, body=plain)
                 continue
             except ExchangeFailed as error:
                 failure: UpstreamError = error
@@ -184,7 +184,7 @@ class _Attempt:
         self._send = send
         self._stop_waiting = stop_waiting
         self.sent = False
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     async def send(self, changes: Mapping[str, object]) -> Answer:
         """Send the request, with *changes* to its body."""
@@ -194,8 +194,10 @@ class _Attempt:
             return await self._send(changes)
         except ExchangeFailed:
             raise
-        except Exception as error:
-            self.error = error
+        except BaseException as error:
+            # A transport may raise a CancelledError although nobody has cancelled its caller.
+            if is_failure(error):
+                self.error = error
             raise
 
 

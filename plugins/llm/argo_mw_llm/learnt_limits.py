@@ -103,6 +103,8 @@ class LearntLimits:
 
     def learn(self, account: str, model: str, headers: Headers) -> None:
         """Take up what an answer of *model* told *account* with its *headers*."""
+        if not headers:
+            return
         now = self._clock.monotonic()
         for kind, limit in _limits_in(dict(headers), now, self._clock.time()):
             key = (account, family_of(model))

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 import httpx2
-from attrs import frozen
+from msgspec import Struct
 
 from argo_mw.plugin import Action, Argo, Secret, Tasks, config_of, context_of
 from argo_mw_llm.answers import RawResponse, Usage
@@ -49,8 +49,7 @@ _FOR_ALL = (
 _ADVICE = ("retry-after", "retry-after-ms", "x-should-retry", "location")
 
 
-@frozen
-class Intake:
+class Intake(Struct, frozen=True):
     """Where an application takes answers in.
 
     Attributes:
@@ -215,7 +214,7 @@ def raw_response_of(
         )
         raise failed
     try:
-        usage, model, stop = _read(response.headers.get("content-type", ""), wire, content)
+        usage, model, stop = _read(dict(kept).get("content-type", ""), wire, content)
     except ValueError:
         damaged = ExchangeFailed(f"upstream {provider!r} sent a damaged answer", upstream=provider)
         damaged.billed = True
@@ -248,10 +247,19 @@ def _conceal_credentials(headers: Mapping[str, str]) -> None:
 
 
 def _named(names: Iterable[str], response: httpx2.Response) -> tuple[tuple[str, str], ...]:
-    headers = response.headers
-    # By their bytes: to ask for each name decodes all headers again.
-    there = {name.lower() for name, _ in headers.raw}
-    return tuple([(name, headers[name]) for name in names if name.encode() in there])
+    # By their bytes: to ask for a name decodes all headers again.
+    there: dict[str, bytes] = {}
+    for raw_name, value in response.headers.raw:
+        name = raw_name.lower().decode("latin-1")
+        there[name] = there[name] + b", " + value if name in there else value
+    return tuple([(name, _text(there[name])) for name in names if name in there])
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 async def _threaded(body: BlockingBody) -> AsyncGenerator[bytes, None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from argo_mw import BlockingArgo
 from argo_mw.plugin import Argo, Clock, Closed, WebCaller, config_of, context_of
@@ -72,7 +72,7 @@ async def passed_on(
         came.append(await send())
         return RawResponse(status(came[-1]), (), b"")
 
-    await exchanged(caller, clock, evolve(asked, sample=NOT_SHARED), sending)
+    await exchanged(caller, clock, replace(asked, sample=NOT_SHARED), sending)
     return came[-1]
 
 
