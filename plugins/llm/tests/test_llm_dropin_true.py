@@ -373,6 +373,26 @@ async def test_a_connection_error_keeps_its_cause(ask: Any, open_argo: OpenArgo)
     assert why is caught.value.__cause__.__cause__
 
 
+@pytest.mark.parametrize("layers", [{}, LAYERS])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_cancellation_that_a_transport_raises_by_itself_reaches_its_caller(
+    stream: bool, layers: dict[str, object], open_argo: OpenArgo
+) -> None:
+    def give_up(_: httpx2.Request) -> httpx2.Response:
+        raise asyncio.CancelledError
+
+    async with open_argo(plugins=layers) as argo:
+        inner = transport(argo, "deepseek", inner=httpx2.MockTransport(give_up))
+        client = openai.AsyncOpenAI(
+            api_key="k", http_client=httpx2.AsyncClient(transport=inner), max_retries=0
+        )
+        with pytest.raises(asyncio.CancelledError):
+            await client.chat.completions.create(**CHAT, stream=stream)
+        task = asyncio.current_task()
+        assert task is not None
+        assert 0 == task.cancelling()
+
+
 def test_causes_that_lead_in_a_circle_are_followed_once() -> None:
     one, other = RuntimeError("one"), RuntimeError("other")
     one.__cause__, other.__cause__ = other, one
