@@ -243,6 +243,18 @@ async def test_what_costs_money_and_has_no_limit_is_refused(open_argo) -> None:
         assert await argo.call("bars", symbol="A") == "A"
 
 
+async def test_a_quota_of_what_costs_money_is_lifted_only_where_that_is_said() -> None:
+    clock = FakeClock()
+    shared = MemoryShared(clock=clock)
+    upstream = Upstream("a", ["paged"], _never_asked, metered=True)
+    assert not await charge(Quota(upstream, shared, clock))
+    assert await charge(Quota(upstream, shared, clock, lifted=True))
+
+
+async def _never_asked(call: Call) -> Outcome:
+    raise AssertionError
+
+
 async def test_a_limit_of_requests_at_once_is_no_limit_of_money(open_argo) -> None:
     """Three at once are any number a day."""
     upstream = Scripted("a", ["bars"], limits=Limits(concurrency=3), metered=True)
