@@ -7,7 +7,7 @@ from rich.table import Table
 
 from argo_mw.cli import console, print_json, say, with_argo
 from argo_mw.plugin import Argo, context_of, dollars
-from argo_mw_llm.budgets import STOPPED
+from argo_mw_llm.budget_bookings import STOPPED
 from argo_mw_llm.counters import NANO, OWN, PREFIX
 
 

@@ -19,7 +19,7 @@ from argo_mw.plugin import (
     Stream,
 )
 from argo_mw_llm.accounting import Accounting, Quote, model_of
-from argo_mw_llm.budgets import Held
+from argo_mw_llm.budget_bookings import Held
 
 MAX_USD = "llm.max_usd"
 """The extension with the most that a call may cost, in US dollars."""

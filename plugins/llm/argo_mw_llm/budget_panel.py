@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from argo_mw.plugin import Column, Context, Line, Panel, Tone, View
-from argo_mw_llm.budgets import STOPPED
+from argo_mw_llm.budget_bookings import STOPPED
 from argo_mw_llm.config import Budget
 from argo_mw_llm.counters import NANO, period_of
 

@@ -7,32 +7,28 @@ stops until its time is over or an operator lifts the stop.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from attrs import field, frozen
 
-from argo_mw.plugin import (
-    BudgetExceeded,
-    Call,
-    Context,
-    Count,
-    SharedUnavailable,
-    Standing,
-    dollars,
-)
-from argo_mw_llm.booked import Booked
+from argo_mw.plugin import BudgetExceeded, Call, Context, Standing
 from argo_mw_llm.bounds import MIN_OUTPUT, Bound
+from argo_mw_llm.budget_bookings import Bookings, Held
 from argo_mw_llm.budget_scope import BudgetScope, own_budget
+from argo_mw_llm.budget_words import (
+    advice,
+    cannot_be_kept,
+    count_lost,
+    left_of,
+    named,
+    refused_while_stopped,
+)
 from argo_mw_llm.call_bounds import bound_of
 from argo_mw_llm.config import Budget
 from argo_mw_llm.counters import (
-    DAY,
     NANO,
     Counter,
-    OwnBudget,
     Period,
     counters_of,
     limit_of,
@@ -42,41 +38,7 @@ from argo_mw_llm.counters import (
 from argo_mw_llm.prices import Price, Prices
 from argo_mw_llm.profiles import Profile
 
-STOPPED = ":stopped"
-"""What the name of a stop adds to that of its counter. A stop is a counter too: no store evicts
-those, and a value may be gone tomorrow."""
-
-_WHY_STOPPED = (
-    "is stopped, because a request cost more than it could cost at most; once you know why, run "
-    "`argo-mw budgets --lift`"
-)
-
 _WHERE = "llm budgets"
-
-
-@frozen
-class Held:
-    """Money that a call holds of a budget until its cost is known.
-
-    Attributes:
-        counter: Where it is counted.
-        epoch: The epoch of the shared store that it was counted in.
-        nanos: How much, in billionths of a US dollar.
-    """
-
-    counter: Counter
-    epoch: int
-    nanos: int
-
-    @property
-    def period(self) -> Period:
-        """The period in which it is counted."""
-        return self.counter.period
-
-    @property
-    def name(self) -> str:
-        """What its budget is called in messages."""
-        return _named(self.counter.budgets[0])
 
 
 @frozen
@@ -114,9 +76,7 @@ class Budgets:
         self._context = context
         self._profiles = profiles
         self._scope = BudgetScope(budgets, prices, profiles)
-        # Stops that the shared store has not been told of yet: this process keeps to them already.
-        self._stopped_here: set[str] = set()
-        self._booked = Booked()
+        self._bookings = Bookings(context)
 
     @property
     def unknown(self) -> list[str]:
@@ -165,7 +125,7 @@ class Budgets:
         why = self._why_unbounded(price, bound, model)
         if why:
             for budget in budgets:
-                self._refuse(budget, _cannot_be_kept(budget, why), None)
+                self._refuse(budget, cannot_be_kept(budget, why), None)
             return Hold()
         assert price is not None
         if bound.output is None or bound.thinking is None:
@@ -176,7 +136,7 @@ class Budgets:
             for counter in self._counters(budgets, call, model):
                 held += await self._take(counter, provider, model, usd)
         except BaseException:
-            self._return(held)
+            self._bookings.give_back_soon(held)
             raise
         return Hold(held, bound.inserted)
 
@@ -192,8 +152,8 @@ class Budgets:
         if why or price is None:
             refusing = next((one for one in budgets if one.then == "refuse"), None)
             if refusing is not None:
-                raise BudgetExceeded(_cannot_be_kept(refusing, why))
-            return [_cannot_be_kept(one, why) for one in budgets]
+                raise BudgetExceeded(cannot_be_kept(refusing, why))
+            return [cannot_be_kept(one, why) for one in budgets]
         if budgets and (bound.output is None or bound.thinking is None):
             bound = await self._limited(bound, price, budgets, call, model)
         usd = price.most(bound.prompt, bound.answer, bound.cached)
@@ -207,96 +167,19 @@ class Budgets:
     def standing(self, provider: str) -> Standing:
         """Return what is left of the budgets that calls of *provider* have met, in US dollars."""
         time = self._context.clock.time()
-        stopped = self._booked.any_stopped(provider, time)
-        return Standing(self._booked.left(provider, time), {"stopped": stopped})
+        stopped = self._bookings.found.any_stopped(provider, time)
+        return Standing(self._bookings.found.left(provider, time), {"stopped": stopped})
 
     async def settle(self, call: Call, held: Sequence[Held], usd: float | None) -> None:
         """Replace what was *held* by what *call* did cost; an unknown cost stays held.
 
         Never raises: an answer that was paid for must not be lost for its own bill.
         """
-        for one in held:
-            nanos = one.nanos if usd is None else nanos_of(usd)
-            try:
-                if nanos > one.nanos:
-                    self._alarm(call, one, nanos)
-                    await asyncio.wait([self._book_soon(one, nanos)])
-                elif nanos < one.nanos:
-                    await self._reduce(one, one.nanos - nanos)
-            except SharedUnavailable as error:
-                if nanos < one.nanos and not error.uncertain:
-                    self._return([one], one.nanos - nanos)
-            except Exception as error:
-                # What is held stays held: too much, never too little.
-                msg = f"a cost could not be booked on the {one.name}: {error}"
-                self._context.warn_once(_WHERE, msg)
+        await self._bookings.settle(call, held, usd)
 
     async def give_back(self, held: Sequence[Held]) -> None:
         """Give back what was *held* for a request that was never sent."""
-        if held:
-            await asyncio.wait(self._return(held))
-
-    def _return(self, held: Sequence[Held], nanos: int | None = None) -> list[asyncio.Future[None]]:
-        """Give *held* back, or *nanos* of it, where no caller's leaving reaches it."""
-        return [
-            self._context.give_backs.start(
-                "llm:budgets",
-                partial(self._reduce, one, one.nanos if nanos is None else nanos),
-                seconds=DAY,
-            )
-            for one in held
-        ]
-
-    async def _reduce(self, one: Held, nanos: int) -> None:
-        """Take *nanos* off the counter, unless the store has forgotten what it counted."""
-        key, ttl, epochs = one.period.key, one.period.ttl, self._context.epochs
-        count = await epochs.take_off(key, nanos, epoch=one.epoch, ttl=ttl)
-        if count is None:
-            return
-        if count.value < 0:
-            # The counter alone was lost, such as by eviction: there is nothing to give back to.
-            await epochs.take_off(key, count.value, epoch=one.epoch, ttl=ttl)
-        self._booked.correct(key, max(0, count.value))
-
-    def _alarm(self, call: Call, one: Held, nanos: int) -> None:
-        """Say that a bill is higher than what was held for it, and stop its budget here at once."""
-        why = (
-            f"{call.label} cost ${nanos / NANO:.6f}, more than the ${one.nanos / NANO:.6f} that "
-            f"it could cost at most; the {one.name} "
-        )
-        key, stops = one.period.key, one.counter.refusing is not None
-        if stops:
-            why += "is stopped until `argo-mw budgets --lift`, or until it begins anew"
-            self._stopped_here.add(key)
-            self._booked.note_stop(key, True)
-        else:
-            why += "only warns"
-        self._context.announce("llm", "overrun", call, why)
-        self._context.warn_once(_WHERE, why)
-
-    def _book_soon(self, one: Held, nanos: int) -> asyncio.Future[None]:
-        """Book a bill of *nanos* and its stop, again and again while the store is away.
-
-        Once more even where the store may have done so: too much, never too little.
-        """
-        return self._context.give_backs.start(
-            "llm:budgets", partial(self._book, one, nanos), seconds=DAY, idempotent=True
-        )
-
-    async def _book(self, one: Held, nanos: int) -> None:
-        period = one.period
-        if period.key in self._stopped_here:
-            # Before the bill: a call that is let pass after it finds the stop.
-            await self._context.shared.add(period.key + STOPPED, ttl=period.ttl)
-            self._stopped_here.discard(period.key)
-        count = await self._add(period, nanos - one.nanos)
-        if count is not None:
-            self._booked.correct(period.key, count.value)
-
-    async def _add(self, period: Period, nanos: int, *, limit: int | None = None) -> Count | None:
-        return await self._context.epochs.add(
-            period.key, nanos, began=period.began, limit=limit, ttl=period.ttl
-        )
+        await self._bookings.give_back(held)
 
     async def _limited(
         self,
@@ -319,7 +202,7 @@ class Budgets:
         for budget in budgets:
             if budget.then == "refuse":
                 time = self._context.clock.time()
-                spent = await self._spent(period_of(budget, call.tenant, model, time))
+                spent = await self._bookings.spent(period_of(budget, call.tenant, model, time))
                 left = min(left, 0.0 if spent is None else budget.usd - spent / NANO)
         if price.most(largest.prompt, largest.answer, largest.cached) <= left / 2:
             return largest
@@ -330,15 +213,15 @@ class Budgets:
 
     async def _take(self, counter: Counter, provider: str, model: str, usd: float) -> list[Held]:
         period, nanos, refusing = counter.period, nanos_of(usd), counter.refusing
-        count = await self._add(period, nanos, limit=counter.limit)
+        count = await self._bookings.add(period, nanos, limit=counter.limit)
         if count is None:
             for budget in counter.budgets:
-                self._refuse(budget, _lost(budget), period.ends)
+                self._refuse(budget, count_lost(budget), period.ends)
             return []
-        self._booked.note(counter, count.value, provider, self._context.clock.time())
+        self._bookings.found.note(counter, count.value, provider, self._context.clock.time())
         if refusing is not None and not count.added:
-            left = _left(refusing, count.value, model, usd)
-            msg = f"{left}; {_advice(refusing)}"
+            left = left_of(refusing, count.value, model, usd)
+            msg = f"{left}; {advice(refusing)}"
             raise BudgetExceeded(msg, retry_at=period.ends)
         epoch = self._context.epochs.known(period.key)
         assert epoch is not None, "nothing is counted before the epoch is known"
@@ -347,7 +230,7 @@ class Budgets:
             await self._check_stop(held, refusing)
         for budget in counter.warning:
             if count.value > limit_of(budget):
-                self._context.warn_once(_WHERE, f"the {_named(budget)} is used up")
+                self._context.warn_once(_WHERE, f"the {named(budget)} is used up")
         return [held]
 
     async def _look(self, budget: Budget, period: Period, model: str, usd: float) -> str:
@@ -356,39 +239,30 @@ class Budgets:
         Raises:
             BudgetExceeded: As for :meth:`_take`.
         """
-        spent = await self._spent(period)
-        left = _lost(budget) if spent is None else _left(budget, spent, model, usd)
+        spent = await self._bookings.spent(period)
+        left = count_lost(budget) if spent is None else left_of(budget, spent, model, usd)
         if budget.then == "warn":
             return left
         if spent is None:
             raise BudgetExceeded(left, retry_at=period.ends)
         if spent + nanos_of(usd) > limit_of(budget):
-            msg = f"{left}; {_advice(budget)}"
+            msg = f"{left}; {advice(budget)}"
             raise BudgetExceeded(msg, retry_at=period.ends)
-        if await self._is_stopped(period):
-            raise _stopped(budget, period)
+        if await self._bookings.is_stopped(period):
+            raise refused_while_stopped(budget, period)
         return left
-
-    async def _spent(self, period: Period) -> int | None:
-        return await self._context.epochs.count(period.key, began=period.began)
 
     async def _check_stop(self, held: Held, budget: Budget) -> None:
         """Give *held* back and refuse, if its *budget* is stopped."""
         try:
-            stopped = await self._is_stopped(held.period)
+            stopped = await self._bookings.is_stopped(held.period)
         except BaseException:
-            self._return([held])
+            self._bookings.give_back_soon([held])
             raise
-        self._booked.note_stop(held.period.key, stopped)
+        self._bookings.found.note_stop(held.period.key, stopped)
         if stopped:
-            await self.give_back([held])
-            raise _stopped(budget, held.period)
-
-    async def _is_stopped(self, period: Period) -> bool:
-        if period.key in self._stopped_here:
-            return True
-        stop = await self._context.shared.get(period.key + STOPPED)
-        return stop is not None and int(stop) > 0
+            await self._bookings.give_back([held])
+            raise refused_while_stopped(budget, held.period)
 
     def _refuse(self, budget: Budget, msg: str, retry_at: float | None) -> None:
         if budget.then == "warn":
@@ -412,37 +286,3 @@ class Budgets:
 
     def _counters(self, budgets: Sequence[Budget], call: Call, model: str) -> list[Counter]:
         return counters_of(budgets, call.tenant, model, self._context.clock.time())
-
-
-def _cannot_be_kept(budget: Budget, why: str) -> str:
-    return f"{why}, so the {_named(budget)} cannot be kept"
-
-
-def _lost(budget: Budget) -> str:
-    return f"the shared store has lost what was spent of the {_named(budget)}"
-
-
-def _left(budget: Budget, spent: int, model: str, usd: float) -> str:
-    left = max(0, limit_of(budget) - spent) / NANO
-    return (
-        f"the {_named(budget)} has ${dollars(left)} left, and this call of {model} may cost "
-        f"${dollars(usd)}"
-    )
-
-
-def _stopped(budget: Budget, period: Period) -> BudgetExceeded:
-    return BudgetExceeded(f"the {_named(budget)} {_WHY_STOPPED}", retry_at=period.ends)
-
-
-def _advice(budget: Budget) -> str:
-    if isinstance(budget, OwnBudget):
-        return "give max_tokens, or have it raised"
-    return "raise it in [[plugins.llm.budgets]], or give max_tokens"
-
-
-def _named(budget: Budget) -> str:
-    if isinstance(budget, OwnBudget):
-        return f"budget of ${budget.usd:g} per {budget.per} of {budget.name}"
-    whose = f" of tenant {budget.tenant!r}" if budget.tenant else ""
-    which = f" for {budget.model}" if budget.model else ""
-    return f"budget of ${budget.usd:g} per {budget.per}{whose}{which}"

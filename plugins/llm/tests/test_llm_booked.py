@@ -11,8 +11,8 @@ from argo_mw.testing import FakeClock, SlowStore
 from argo_mw.testing.guards import context_on
 from argo_mw_llm.accounting import Accounting
 from argo_mw_llm.booked import MAX_COUNTERS, Booked, name_of
+from argo_mw_llm.budget_bookings import STOPPED
 from argo_mw_llm.budget_guard import BudgetGuard
-from argo_mw_llm.budgets import STOPPED
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.counters import NANO, OwnBudget, counters_of
 from argo_mw_llm.operations import operations

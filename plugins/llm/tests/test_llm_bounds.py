@@ -25,7 +25,7 @@ from argo_mw.plugin import (
 from argo_mw.testing import capture_events
 from argo_mw_llm import LlmPlugin, chain, transport
 from argo_mw_llm.bounds import MAX_IMAGE, MIN_OUTPUT, Bound
-from argo_mw_llm.budgets import STOPPED
+from argo_mw_llm.budget_bookings import STOPPED
 from argo_mw_llm.call_bounds import bound_of
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.families import family_of

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from argo_mw import Argo, ArgoError
 from argo_mw.plugin import context_of
 from argo_mw_llm import AnswerStream, LlmPlugin, Usage
-from argo_mw_llm.budgets import STOPPED
+from argo_mw_llm.budget_bookings import STOPPED
 from argo_mw_llm.exchange import Asked, exchange
 from argo_mw_llm.identity import nobody_else
 from argo_mw_llm.own_response import OwnResponse, intake_of

@@ -8,7 +8,7 @@ from argo_mw import Argo
 from argo_mw.plugin import View, context_of
 from argo_mw.testing import FakeClock
 from argo_mw_llm import LlmPlugin
-from argo_mw_llm.budgets import STOPPED
+from argo_mw_llm.budget_bookings import STOPPED
 from argo_mw_llm.config import Budget
 from argo_mw_llm.counters import NANO, period_of
 
