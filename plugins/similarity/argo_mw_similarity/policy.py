@@ -89,7 +89,12 @@ def _by_text(reading: Reading) -> str:
 
 
 def _respelt(reading: Reading, other: Reading, lexicon: Lexicon) -> Reading:
-    """Return *reading* with its misspelt words as *other* spells them."""
+    """Return *reading* with its misspelt words as *other* spells them, if both are English.
+
+    In another language a word that no dictionary has is no slip: "balsa" is not "bolsa".
+    """
+    if not (_surely_english(reading) and _surely_english(other)):
+        return reading
     meant = {
         word: token.text
         for word in reading.doubtful
@@ -98,6 +103,10 @@ def _respelt(reading: Reading, other: Reading, lexicon: Lexicon) -> Reading:
         if lexicon.known(token.text) or len(word) >= LEAST_OF_UNKNOWN
     }
     return read(replaced(reading.normal, meant), lexicon) if meant else reading
+
+
+def _surely_english(reading: Reading) -> bool:
+    return reading.english and any(token.classes for token in reading.order)
 
 
 LEAST_OF_UNKNOWN = 8

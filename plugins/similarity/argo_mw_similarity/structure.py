@@ -149,8 +149,8 @@ def _unfolded(pair: Pair, here: tuple[int, int], there: tuple[int, int]) -> bool
 
 
 def _exchangeable(u: Item, v: Item) -> bool:
-    """Return whether both are nouns, or may be, or both qualify one."""
-    return u.part == v.part == "a" or all(
+    """Return whether both are nouns, or may be, or both qualify one, or both are verbs."""
+    return u.part == v.part in {"a", "v"} or all(
         x.part == "n" or (x.part == "a" and "n" in x.token.parts) for x in (u, v)
     )
 

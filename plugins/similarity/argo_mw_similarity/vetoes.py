@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from argo_mw_similarity.align import opposed
+from argo_mw_similarity.contrasts import named, recalled, resequenced, turned
 from argo_mw_similarity.pair import Pair, light, strict
 from argo_mw_similarity.persons import other_persons
 from argo_mw_similarity.reading import Item, Reading
@@ -99,7 +100,9 @@ def dates(pair: Pair) -> str:
 
 
 def names(pair: Pair) -> str:
-    """Every name, ticker and identifier of one prompt is in the other."""
+    """Every name, ticker and identifier of one prompt is in the other, and is a name there."""
+    if reason := named(pair):
+        return reason
     exact = {"name", "code"}
     missing = [
         x.token.raw or x.token.text
@@ -181,7 +184,7 @@ def quantities(pair: Pair) -> str:
     return ""
 
 
-_COUNTING = frozenset({"all", "several", "many", "most", "little", "half"})
+_COUNTING = frozenset({"all", "several", "many", "most", "little", "half", "only", "even"})
 
 
 def _counted(reading: Reading) -> Iterator[tuple[str, int]]:
@@ -243,7 +246,7 @@ def question(pair: Pair) -> str:
 
 def roles(pair: Pair) -> str:
     """Who does what to whom stays as it is."""
-    return changed(pair)
+    return changed(pair) or turned(pair)
 
 
 def attachment(pair: Pair) -> str:
@@ -252,8 +255,8 @@ def attachment(pair: Pair) -> str:
 
 
 def order(pair: Pair) -> str:
-    """No word stands where another does."""
-    return exchanged(pair)
+    """No word stands where another does, and no step or argument before another."""
+    return exchanged(pair) or resequenced(pair) or recalled(pair)
 
 
 def arrangement(pair: Pair) -> str:
