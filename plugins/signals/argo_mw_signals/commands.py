@@ -50,7 +50,8 @@ def signals() -> None:
 @click.option(
     "--universe",
     type=click.File("r", encoding="utf-8"),
-    help="A file that names further symbols, one to a line; - for standard input.",
+    help="A file of further symbols, apart by spaces, commas or lines; # begins a comment, - is "
+    "standard input.",
 )
 @click.option("--timeframe", default="1Day", show_default=True, help="The length of a bar.")
 @click.option("--days", type=click.IntRange(1), default=90, show_default=True, help="Days of bars.")
@@ -99,6 +100,8 @@ async def show(
     if not named:
         msg = "name at least one symbol, or a file of them with --universe"
         raise click.UsageError(msg)
+    # As the operation spells them, so that none is asked twice, and by two workers.
+    named = list(dict.fromkeys(symbol.strip().upper() for symbol in named))
     if calendar is not None and (on is None or not watch):
         msg = "--calendar needs --watch, and --on such as local:1, whose plugin knows calendars"
         raise click.UsageError(msg)

@@ -224,6 +224,11 @@ def test_a_universe_is_read_from_a_file_and_from_standard_input(run, tmp_path: P
     assert [one["symbol"] for one in by_input] == ["AAPL", "MSFT", "IBM"]
 
 
+def test_a_symbol_that_is_spelt_twice_is_asked_once(run, elsewhere: Elsewhere) -> None:
+    run("aapl", "AAPL", "msft", "--on", "elsewhere:4")
+    assert [("AAPL", "MSFT")] == elsewhere.asked
+
+
 def test_an_empty_universe_is_one_line(run, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("# nothing\n")
     result = run("--universe", "empty.txt")
