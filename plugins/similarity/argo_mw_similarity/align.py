@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Mapping
 
 from attrs import frozen
 
@@ -47,7 +47,6 @@ def align(a: Reading, b: Reading, lexicon: Lexicon) -> Alignment:
     _pair_same(one, other, pairs, taken)
     exact = len(pairs)
     _pair_joined(one, other, pairs, taken)
-    _pair_initials(one, other, pairs, taken)
     synonyms = _pair_related(one, other, pairs, taken, lexicon, _STAND_IN)
     loose = _pair_related(one, other, pairs, taken, lexicon, _LOOSELY)
     again_a = {lemma for i in pairs for lemma in one[i].token.lemmas}
@@ -120,46 +119,6 @@ def _pair_joined(
                     break
 
 
-def _pair_initials(
-    one: tuple[Item, ...], other: tuple[Item, ...], pairs: dict[int, int], taken: set[int]
-) -> None:
-    """Pair "ROE" with "return on equity", whose initials it is."""
-    for i, item in enumerate(one):
-        if i not in pairs and _is_acronym(item):
-            for j, last in _spelt_out(item.token.raw.lower(), other, taken):
-                pairs[i] = j
-                taken |= set(range(j, last + 1))
-                break
-    for j, item in enumerate(other):
-        if j not in taken and _is_acronym(item):
-            for i, last in _spelt_out(item.token.raw.lower(), one, pairs):
-                taken.add(j)
-                pairs |= {i: j} | dict.fromkeys(range(i + 1, last + 1), -1)
-                break
-
-
-def _is_acronym(item: Item) -> bool:
-    raw = item.token.raw
-    return item.token.kind == "name" and raw.isalpha() and raw.isupper() and 1 < len(raw) < 7
-
-
-def _spelt_out(
-    letters: str, items: tuple[Item, ...], taken: Container[int]
-) -> Iterator[tuple[int, int]]:
-    """First and last of the words whose initials are *letters*."""
-    for first in range(len(items)):
-        initials = ""
-        for last in range(first, len(items)):
-            item = items[last]
-            if last in taken or item.token.kind == "name":
-                break
-            initials += "".join(part[0] for part in item.token.text.split("-") if part)
-            if initials == letters and last > first:
-                yield first, last
-            if not letters.startswith(initials):
-                break
-
-
 def _bare(text: str) -> str:
     return text if text.isalnum() else "".join(c for c in text if c.isalnum())
 
@@ -195,9 +154,22 @@ def _stands_in(x: Item, y: Item, lexicon: Lexicon, relations: Mapping[str, str])
             relation = lexicon.relation(a, b, x.part if x.part == y.part else "")
             if relation == "opposite":
                 return False
+            if relation == "root" and not _same_sense(x, y):
+                continue
             allowed = relations.get(relation, "")
             found = found or (x.part in allowed and (y.part in allowed))
     return found
+
+
+_OTHER_SENSE = {"n": ("er", "or", "ee", "ant", "ist", "ian"), "a": ("able", "ible")}
+"""Endings of who does it, and of what may be done: neither is what is done."""
+
+
+def _same_sense(x: Item, y: Item) -> bool:
+    """Whether words of one root say the same: "invest" and "investment", not "issuer", "issue"."""
+    return x.part != y.part and not any(
+        item.lemma.endswith(_OTHER_SENSE.get(item.part, ())) for item in (x, y)
+    )
 
 
 def opposed(x: Item, y: Item, lexicon: Lexicon) -> bool:

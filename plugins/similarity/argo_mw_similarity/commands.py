@@ -62,7 +62,7 @@ async def try_(argo: Argo, a: str, b: str, policy: str, ask: bool, as_json: bool
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def audit(argo: Argo, wrong: str | None, right: str | None, as_json: bool) -> None:
-    """List the latest hits of all tenants, or review one; a wrong one is not served again.
+    """List the latest hits of all tenants, or review them; a wrong one is not served again.
 
     If the judge let an answer serve another prompt, only the verdict is withdrawn, and the answer
     still serves its own prompt. Otherwise the answer itself is.
@@ -70,11 +70,13 @@ async def audit(argo: Argo, wrong: str | None, right: str | None, as_json: bool)
     config = config_of(argo, SimilarityConfig)
     kept = Audit(context_of(argo), max_hits=config.max_audited)
     hits = await kept.hits()
-    if wrong or right:
-        hit = _chosen(hits, wrong or right or "")
-        done = await review(context_of(argo), config, hit, wrong=bool(wrong))
-        if wrong:
-            say(done)
+    if wrong and wrong == right:
+        raise click.UsageError(f"{wrong!r} is given as wrong and as right: give one verdict")
+    # All are looked up before the first is reviewed: a mistyped one changes nothing.
+    reviews = [(_chosen(hits, one), one is wrong) for one in (wrong, right) if one]
+    for hit, is_wrong in reviews:
+        say(await review(context_of(argo), config, hit, wrong=is_wrong))
+    if reviews:
         return
     if as_json:
         print_json([{"id": h.id, "at": h.at, "asked": h.asked, "served": h.known,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from argo_mw_similarity.pair import Pair
+from argo_mw_similarity.pair import Pair, strict
 from argo_mw_similarity.reading import Item, Reading
 
 _CALL = re.compile(r"\w\(([^()]*,[^()]*)\)")
@@ -34,28 +34,123 @@ def _participle(item: Item, reading: Reading, at: int) -> str:
 
 
 def named(pair: Pair) -> str:
-    """Return which word is a name in one prompt and a thing in the other: "Shell", "a shell"."""
+    """Return which word is a name in one prompt and none in the other: "Shell", "a shell"."""
+    a, b = pair.a, pair.b
     for i, j in pair.alignment.pairs:
-        x, y = pair.a.items[i], pair.b.items[j]
-        if _is_name(x, pair.a) and _is_thing(y, pair.b):
+        x, y = a.items[i], b.items[j]
+        if x.token.kind == y.token.kind == "word":
+            continue
+        if x.token.raw == y.token.raw:
+            found = _only_one_is_known(pair, x, y)
+        else:
+            found = _is_named(pair, x, a, y, b) or _is_named(pair, y, b, x, a)
+        if found:
             return f"{x.token.raw} and {y.token.raw}"
-        if _is_name(y, pair.b) and _is_thing(x, pair.a):
-            return f"{y.token.raw} and {x.token.raw}"
     return ""
 
 
-def _is_name(item: Item, reading: Reading) -> bool:
-    return (
-        item.token.kind == "name" and item.token.raw.istitle() and not _has_article(item, reading)
-    )
+def _is_named(pair: Pair, name: Item, here: Reading, thing: Item, there: Reading) -> bool:
+    """Return whether *name* is one *here* and *thing* is none *there*."""
+    raw, word = name.token.raw, thing.token.kind == "word"
+    if name.token.kind != "name" or not thing.token.raw.islower():
+        return False
+    if raw.isupper() and len(raw) > 1:
+        return word
+    if not raw.istitle() or _has_article(name, here):
+        return False
+    if _has_article(thing, there):
+        return word or name.owns
+    # A noun is written with a capital for its weight, too; "Go" is not.
+    return word and pair.lexicon.names_no_thing(thing.token.text) and _is_head(name, here)
 
 
-def _is_thing(item: Item, reading: Reading) -> bool:
-    return item.token.kind == "word" and item.token.raw.islower() and _has_article(item, reading)
+def _only_one_is_known(pair: Pair, x: Item, y: Item) -> bool:
+    """Return whether one name, an English word, has an article: "the Amazon"."""
+    token, places = x.token, ((x, pair.a), (y, pair.b))
+    if not (token.raw.istitle() and token.parts):
+        return False
+    articles = [_has_article(*place) for place in places]
+    known = token.text in pair.lexicon.names.values()
+    return any(articles) and not (known or all(articles)) and all(_is_head(*p) for p in places)
 
 
 def _has_article(item: Item, reading: Reading) -> bool:
     return item.at > 0 and "article" in reading.order[item.at - 1].classes
+
+
+def relinked(pair: Pair) -> str:
+    """Return which noun has "to" or "on" behind it in one prompt, "of" in the other."""
+    if not strict(pair) and (pair.alignment.left or pair.alignment.right):
+        return ""
+    pairs = dict(pair.alignment.pairs)
+    for i, j in pairs.items():
+        if pairs.get(i + 1, -1) != j + 1:
+            continue
+        x, y = pair.a.items[i], pair.b.items[j]
+        links = {_behind(x, pair.a), _behind(y, pair.b)}
+        if x.part == y.part == "n" and links in _LINKS:
+            return f"{x.token.text} {' and '.join(sorted(links))}"
+    return ""
+
+
+_LINKS = ({"to", "of"}, {"on", "of"})
+
+
+def _is_head(item: Item, reading: Reading) -> bool:
+    """Return whether no noun or object of its own follows *item*."""
+    for token in reading.order[item.at + 1 : item.at + 2]:
+        return not (
+            token.kind == "name"
+            or "article" in token.classes
+            or ("n" in token.parts and not token.classes)
+        )
+    return True
+
+
+def _behind(item: Item, reading: Reading) -> str:
+    following = reading.order[item.at + 1 : item.at + 2]
+    return following[0].text if following else ""
+
+
+def pluralized(pair: Pair) -> str:
+    """Return which word has another sense in the plural: "the future", "the futures"."""
+    for i, j in pair.alignment.pairs:
+        x, y = pair.a.items[i], pair.b.items[j]
+        if x.token.text != y.token.text and (_own_plural(x, y) or _own_plural(y, x)):
+            return f"{x.token.text} and {y.token.text}"
+    return ""
+
+
+def _own_plural(many: Item, one: Item) -> bool:
+    text = many.token.text
+    own = "own_plural" in many.token.classes and many.part == "n"
+    return own and one.token.text in {text[:-1], f"{text[:-3]}y"}
+
+
+def branched(pair: Pair) -> str:
+    """Return what is to be done "otherwise" in one prompt only."""
+    here, there = (_otherwise(reading) for reading in (pair.a, pair.b))
+    if here and there:
+        for i, j in pair.alignment.pairs:
+            x, y = pair.a.items[i], pair.b.items[j]
+            if (x.at in here) != (y.at in there):
+                return f"{x.token.text!r} otherwise"
+    return ""
+
+
+def _otherwise(reading: Reading) -> range:
+    """The places of the clause that says what to do "otherwise"."""
+    words = [token.text for token in reading.order]
+    at = next((words.index(word) for word in ("otherwise", "else") if word in words), -1)
+    if at < 0:
+        return range(0)
+    ends = [i for i, word in enumerate(words) if word in _CLAUSES]
+    first = max((i for i in ends if i < at), default=-1)
+    last = min((i for i in ends if i > at), default=len(words))
+    return range(first, last) if last <= at + 1 else range(at, last)
+
+
+_CLAUSES = frozenset({",", ";", ".", "?", "!", "and", "but", "or"})
 
 
 def resequenced(pair: Pair) -> str:

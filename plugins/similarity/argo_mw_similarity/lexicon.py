@@ -167,6 +167,11 @@ class Lexicon:
         entry = self._word(lemma)
         return 0 if entry is None else entry.tagged.get(part, 0)
 
+    def names_no_thing(self, word: str) -> bool:
+        """Whether *word* has more common senses as a verb, adjective or adverb than as a noun."""
+        senses = {part: self._tagged(base, part) for part, base in self.lemmas(word).items()}
+        return max(senses.values(), default=0) > senses.get("n", 0)
+
     def relation(self, a: str, b: str, part: str = "") -> str:
         """How lemma *a* relates to *b*, both being of part of speech *part*.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from functools import cached_property
+from itertools import pairwise
 
 from attrs import frozen
 
@@ -25,6 +27,19 @@ class Pair:
     def parts(self) -> Parts:
         """The parts that corresponding words play."""
         return Parts(self.a, self.b, self.alignment.pairs, strict=strict(self))
+
+    @cached_property
+    def one_sided(self) -> Set[str]:
+        """The facts that only one of the prompts has."""
+        return self.a.facts.keys() ^ self.b.facts.keys()
+
+    @cached_property
+    def inversions(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """The pairs of corresponding words whose order is another in each prompt."""
+        pairs = self.alignment.pairs
+        if all(u[1] < v[1] for u, v in pairwise(pairs)):
+            return []
+        return [(u, v) for n, u in enumerate(pairs) for v in pairs[n + 1 :] if v[1] < u[1]]
 
 
 LIGHT = frozenset({"light_verb", "light_noun", "light_adjective", "light_adverb", "light_request"})

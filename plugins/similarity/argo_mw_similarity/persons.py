@@ -36,6 +36,8 @@ def other_persons(a: Reading, b: Reading, pairs: Iterable[tuple[int, int]], *, s
 
 
 def _sequence(reading: Reading, names: tuple[str, ...]) -> list[str]:
+    if reading.facts.keys().isdisjoint(names):
+        return []
     return [name for token in reading.order for name in names if name in token.classes]
 
 

@@ -275,6 +275,8 @@ def _negated(tokens: tuple[Token, ...], parts: list[str]) -> tuple[frozenset[str
 
 def _scope(tokens: tuple[Token, ...], parts: list[str], i: int) -> frozenset[str]:
     """What the negation at *i* is about: after "why can't", the verb behind the subject."""
+    if i + 1 < len(tokens) and "all" in tokens[i + 1].classes:
+        return frozenset({"all"})
     following = (j for j in range(i + 1, len(tokens)) if is_content(tokens[j]))
     first = next(following, None)
     if first is None:

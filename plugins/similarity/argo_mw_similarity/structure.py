@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 
 from argo_mw_similarity.clauses import AGENT, ASKING, IS, PART, PATIENT, Role
 from argo_mw_similarity.pair import Pair, identifier, strict
@@ -60,7 +60,7 @@ def reattached(pair: Pair) -> str:
 
 def exchanged(pair: Pair) -> str:
     """Return which words stand in each other's place, or ""."""
-    inversions, a = _inversions(pair), pair.a.items
+    inversions, a = pair.inversions, pair.a.items
     if not inversions:
         return ""
     for (i, j), (k, m) in inversions:
@@ -73,7 +73,7 @@ def exchanged(pair: Pair) -> str:
 
 def rearranged(pair: Pair) -> str:
     """Return which words of a question change places and may change their parts, or ""."""
-    inversions, a = _inversions(pair), pair.a.items
+    inversions, a = pair.inversions, pair.a.items
     if not inversions or not (pair.a.asks or pair.b.asks):
         return ""
     for u, v in inversions:
@@ -82,12 +82,35 @@ def rearranged(pair: Pair) -> str:
     return ""
 
 
-def _inversions(pair: Pair) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """The pairs of corresponding words whose order is another in each prompt."""
-    pairs = pair.alignment.pairs
-    if all(u[1] < v[1] for u, v in pairwise(pairs)):
-        return []
-    return [(u, v) for n, u in enumerate(pairs) for v in pairs[n + 1 :] if v[1] < u[1]]
+def relisted(pair: Pair) -> str:
+    """Return which members change places of a list "in this order", or that no "and" joins."""
+    ordered = pair.inversions and any(_says_order(reading) for reading in (pair.a, pair.b))
+    for u, v in pair.inversions:
+        x, y = (pair.a.items[i] for i, _ in (u, v))
+        x2, y2 = (pair.b.items[j] for _, j in (u, v))
+        if not (0 <= x.group == y.group and 0 <= x2.group == y2.group):
+            continue
+        related = any(_relates(pair, token) for token in pair.a.order[: x.at])
+        if ordered or not (related or _is_joined(pair.a, x.group)):
+            return f"{x.token.text} and {y.token.text} in a list"
+    return ""
+
+
+_IN_ORDER = re.compile(
+    r"\bin (?:(?:this|that|the|exact|exactly|following|given|same|listed|shown) )*"
+    r"(?:order|sequence)\b(?! to\b)|\brespectively\b"
+)
+
+
+def _says_order(reading: Reading) -> bool:
+    return _IN_ORDER.search(reading.normal.lower()) is not None
+
+
+def _is_joined(reading: Reading, group: int) -> bool:
+    """Return whether "and" or "or" stands in the list *group*."""
+    places = [item.at for item in reading.items if item.group == group]
+    between = reading.order[min(places) : max(places)]
+    return any(token.text in {"and", "or", "nor"} for token in between)
 
 
 _CORE = frozenset({AGENT, PATIENT, "to", "from", "by", "for", "against", "than"})

@@ -63,8 +63,9 @@ class Summary:
         yield f"served   {sum(self.served.values()):,}"
         yield from (f"         {count:,} by {why}" for why, count in _by_count(self.served))
         yield f"saved    USD {self.saved_usd:.4f}"
-        yield f"refused  {self.refused:,}, and nothing was near to {self.missed:,}"
+        yield f"refused  {self.refused:,}: like a known prompt, but not the same question"
         yield from (f"         {count:,} by {veto}" for veto, count in _by_count(self.vetoes))
+        yield f"missed   {self.missed:,}: like no known prompt"
         if self.judge["asked"]:
             more = f" + {self.unpriced:,} unknown" if self.unpriced else ""
             said = f"{self.judge['yes']:,} yes, {self.judge['no']:,} no"

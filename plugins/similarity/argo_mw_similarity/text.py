@@ -255,6 +255,9 @@ def _number_words(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
 def _counts(tokens: list[Token], at: int, lexicon: Lexicon) -> bool:
     """Whether "one" at *at* is a number: "*one* broker", but not "one should"."""
     following = tokens[at + 1] if at + 1 < len(tokens) else None
+    ratio = [t.text for t in (*tokens[max(0, at - 2) : at], *tokens[at + 1 : at + 3])]
+    if any(t in _NUMBER_WORDS for t in ratio) and not {"for", "to"}.isdisjoint(ratio):
+        return True
     if following is None or following.kind != "word" or lexicon.classes_of(following.text):
         return False
     preceding = tokens[at - 1].text if at else ""
@@ -296,6 +299,7 @@ def _units(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
     """Move currency signs and unit words into the number beside them."""
     result: list[Token] = []
     skip = False
+    weighs = any("weighing" in lexicon.classes_of(token.text) for token in tokens)
     for i, token in enumerate(tokens):
         if skip:
             skip = False
@@ -309,6 +313,7 @@ def _units(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
         if token.kind == "number" and not token.unit and following is not None:
             unit = lexicon.units.get(following.text, "")
             if unit and following.kind in {"word", "mark"}:
+                unit = "lb" if weighs and following.text in {"pound", "pounds"} else unit
                 result.append(evolve(token, unit=unit))
                 skip = True
                 continue

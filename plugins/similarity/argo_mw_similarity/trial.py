@@ -57,9 +57,11 @@ async def tried(config: SimilarityConfig, context: Context, known: str, asked: s
     embedders = from_plugins(context, "similarity_embedders", config=config, context=context)
     one, other = read(known, lexicon), read(asked, lexicon)
     score = await _score(embedder_of(config, embedders), one.embedded, other.embedded)
+    # Below the floor the layer asks no policy; what vetoes there are is shown all the same.
+    judgement = policy.judge(other, one, 1.0 if score is None else max(score, policy.floor))
     if score is not None and score < policy.floor:
-        return Trial(policy.name, score, reasons=(f"score: below {policy.floor}",))
-    judgement = policy.judge(other, one, score or 1.0)
+        low = f"score: below {policy.floor}"
+        return Trial(policy.name, score, reasons=(low, *judgement.reasons))
     if score is None:
         missing = "score: without an embedder only equal texts are found"
         return Trial(policy.name, reasons=(*judgement.reasons, missing))

@@ -8,11 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from argo_mw_similarity.align import opposed
-from argo_mw_similarity.contrasts import named, recalled, resequenced, turned
+from argo_mw_similarity.contrasts import (
+    branched,
+    named,
+    pluralized,
+    recalled,
+    relinked,
+    resequenced,
+    turned,
+)
 from argo_mw_similarity.pair import Pair, light, strict
 from argo_mw_similarity.persons import other_persons
 from argo_mw_similarity.reading import Item, Reading
-from argo_mw_similarity.structure import changed, exchanged, rearranged, reattached
+from argo_mw_similarity.structure import changed, exchanged, rearranged, reattached, relisted
 
 Veto = Callable[[Pair], str]
 
@@ -246,7 +254,7 @@ def question(pair: Pair) -> str:
 
 def roles(pair: Pair) -> str:
     """Who does what to whom stays as it is."""
-    return changed(pair) or turned(pair)
+    return changed(pair) or turned(pair) or relinked(pair) or pluralized(pair)
 
 
 def attachment(pair: Pair) -> str:
@@ -256,7 +264,9 @@ def attachment(pair: Pair) -> str:
 
 def order(pair: Pair) -> str:
     """No word stands where another does, and no step or argument before another."""
-    return exchanged(pair) or resequenced(pair) or recalled(pair)
+    return (
+        exchanged(pair) or resequenced(pair) or branched(pair) or relisted(pair) or recalled(pair)
+    )
 
 
 def arrangement(pair: Pair) -> str:
@@ -265,11 +275,9 @@ def arrangement(pair: Pair) -> str:
 
 
 def _facts(pair: Pair, names: tuple[str, ...]) -> str:
-    a, b = pair.a.facts, pair.b.facts
-    for name in names:
-        if bool(a.get(name)) != bool(b.get(name)):
-            return name.replace("_", " ")
-    return ""
+    if not pair.one_sided:
+        return ""
+    return next((name.replace("_", " ") for name in names if name in pair.one_sided), "")
 
 
 def _differ(a: Iterable[str], b: Iterable[str]) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 
 from argo_mw import Argo, Cost, Outcome
 from argo_mw.app.application import engine_of
@@ -89,6 +92,7 @@ def test_stats_say_that_nothing_was_checked(config: Path) -> None:
     result = _run(config, "stats")
     assert result.exit_code == 0, result.output
     assert "served   0" in result.stdout
+    assert "missed   0: like no known prompt" in result.stdout
     assert "nothing was checked" in result.stdout
 
 
@@ -121,6 +125,10 @@ def test_a_wrong_answer_is_forgotten_in_every_instance(config: Path, tmp_path: P
     assert [asyncio.run(ask("What is a put?")) for _ in range(2)] == [False, True]
     (hit,) = json.loads(_run(config, "audit", "--json").stdout)
     assert (hit["asked"], hit["served"]) == ("What is a put?", "What is a put?")
+    both = _run(config, "audit", "--wrong", hit["id"], "--right", hit["id"])
+    assert (2, True) == (both.exit_code, "as wrong and as right" in both.output)
+    mistyped = _run(config, "audit", "--wrong", hit["id"], "--right", "77")
+    assert (1, True) == (mistyped.exit_code, "no hit '77'" in mistyped.output)
     forgotten = _run(config, "audit", "--wrong", hit["id"])
     assert forgotten.exit_code == 0, forgotten.output
     stats = json.loads(_run(config, "stats", "--json").stdout)
@@ -128,6 +136,11 @@ def test_a_wrong_answer_is_forgotten_in_every_instance(config: Path, tmp_path: P
     assert (1, 1) == (stats["checked"][""]["wrong"], stats["checked"]["the same text"]["checked"])
     assert json.loads(_run(config, "audit", "--json").stdout) == []
     assert not asyncio.run(ask("What is a put?"))
+    assert [asyncio.run(ask("What is a put?")) for _ in range(2)] == [True, True]
+    one, other = (hit["id"] for hit in json.loads(_run(config, "audit", "--json").stdout))
+    reviewed = _run(config, "audit", "--right", one, "--wrong", other)
+    assert ("forgotten" in reviewed.output, "right:" in reviewed.output) == (True, True)
+    assert json.loads(_run(config, "audit", "--json").stdout) == []
 
 
 @operation(name="ask", kind="llm")
@@ -136,6 +149,16 @@ def _ask(prompt: str) -> object:
 
 
 # With a judge, at whose command nothing but a fake is asked
+
+
+class Far(Same):
+    """An embedder to which no text is like another."""
+
+    name = "far"
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return vectors that are at right angles."""
+        return np.eye(len(texts), 4, dtype=np.float32)
 
 
 class Judged:
@@ -147,7 +170,7 @@ class Judged:
 
     @hookimpl(optionalhook=True)
     def similarity_embedders(self) -> dict[str, object]:
-        return {"same": Same()}
+        return {"same": Same(), "far": Far()}
 
 
 A, B = "How do I price a bond?", "How do I price a callable bond?"
@@ -186,6 +209,13 @@ def test_try_never_asks_the_judge_about_a_hard_veto(judged: Path) -> None:
     result = _run(judged, "try", "Should I buy gold?", "Should I sell gold?", "--ask").stdout
     assert "veto     directions" in result
     assert "\njudge " not in result
+
+
+def test_try_shows_the_vetoes_of_prompts_that_score_too_low(judged: Path) -> None:
+    judged.write_text(judged.read_text("utf-8").replace('"same"', '"far"'), "utf-8")
+    result = _run(judged, "try", "Should I buy gold?", "Should I sell gold?").stdout
+    assert "score: below" in result
+    assert "veto     directions" in result
 
 
 def test_a_wrong_verdict_of_the_judge_is_unlearnt_and_its_answer_kept(judged: Path) -> None:
