@@ -32,7 +32,6 @@ class Allowance:
             every *words* that agree.
         score: The least score at which any unexplained word passes.
         words: How many agreeing words pay for one unexplained word.
-        free_words: How many agreeing words an unexplained noun that stands alone needs.
         reworded: The least score at which reworded prompts may keep a remainder.
         edits: In how many places the wording of reworded prompts differs, at least.
         shared: How many words they share at least, and at least as many as are left over.
@@ -42,7 +41,6 @@ class Allowance:
     loose: float = 0.9
     score: float = 0.92
     words: int = 4
-    free_words: int = 6
     reworded: float = 0.9
     edits: int = 3
     shared: int = 5
@@ -64,8 +62,7 @@ def unexplained(pair: Pair, score: float, allowance: Allowance) -> str:
     agreeing = alignment.exact
     strong = score >= allowance.score
     for item, reading in (*((x, pair.a) for x in left), *((y, pair.b) for y in right)):
-        free = strong and agreeing >= allowance.free_words and _stands_alone(item, reading)
-        if (item.part in {"n", "a"} and not free) or _matters(item, reading):
+        if item.part in {"n", "a"} or _matters(item, reading):
             return f"{item.token.text!r} is in one only"
     debt = len(left) + len(right)
     for x, y in _replaced(pair):
@@ -130,11 +127,6 @@ def _matters(item: Item, reading: Reading) -> bool:
     following = reading.order[item.at + 1 : item.at + 2]
     governs = any(t.text == "to" or t.text.endswith("ing") for t in following)
     return item.part == "v" and governs
-
-
-def _stands_alone(item: Item, reading: Reading) -> bool:
-    """Whether *item* is a noun that neither qualifies its neighbour nor is qualified by it."""
-    return item.part == "n" and not any(x.part in {"n", "a"} for x in _beside(item, reading))
 
 
 def _beside(item: Item, reading: Reading) -> Iterator[Item]:

@@ -111,9 +111,17 @@ def _not_all() -> Pairs:
         yield f"Explain why not all {noun} {verb}.", f"Explain why all {noun} do not {verb}."
 
 
+def _recipients() -> Pairs:
+    for gives, given in (("sends", "sent"), ("lends", "lent"), ("sells", "sold")):
+        for x, y in pairwise(_each("server client fund bank broker trader")):
+            yield (f"The {x} {gives} data to the {y} over a secure link.",
+                   f"Over a safe link, data is {given} by the {y} to the {x}.")  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("kind", "veto"),
     [
+        (_recipients, "roles"),
         (_links, "roles"),
         (_branches, "order"),
         (_lists, "order"),
@@ -140,6 +148,7 @@ def test_no_pair_of_the_kind_is_served(
 @pytest.mark.parametrize(
     ("a", "b"),
     [
+        ("The server sends data to the client.", "Data is sent to the client by the server."),
         ("Explain the price of the bond.", "Explain the bond's price."),
         ("Explain the exposure to the fund.", "Please explain exposure to the fund."),
         ("If it falls, sell, otherwise hold.", "Please, if it falls, sell, otherwise hold."),
