@@ -9,9 +9,11 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import attrs
 import griffe
+import msgspec
 import pytest
 from typing_extensions import is_protocol
 
@@ -67,7 +69,22 @@ FUNCTIONS = [
     for name, f in functions()
     if speaks_for_itself(f) and not f.__name__.startswith("test_")  # those take fixtures
 ]
-VALUES = [(n, t) for n, t in OBJECTS if inspect.isclass(t) and attrs.has(t)]
+
+
+def is_value(thing: object) -> TypeGuard[type]:
+    return inspect.isclass(thing) and (attrs.has(thing) or issubclass(thing, msgspec.Struct))
+
+
+def fields(value: type) -> dict[str, str]:
+    """The types of the public fields of *value*, by name."""
+    if issubclass(value, msgspec.Struct):
+        names = {one.name: str(one.type) for one in msgspec.structs.fields(value)}
+    else:
+        names = {one.name: str(one.type) for one in attrs.fields(value)}
+    return {name: kind for name, kind in names.items() if not name.startswith("_")}
+
+
+VALUES = [(n, t) for n, t in OBJECTS if is_value(t)]
 
 
 def ids(pairs: list[tuple[str, object]]) -> list[str]:
@@ -150,13 +167,12 @@ def test_a_docstring_says_what_is_raised(function: Callable[..., object]) -> Non
 
 @pytest.mark.parametrize("value", [t for _, t in VALUES], ids=ids(VALUES))
 def test_the_docstring_of_a_value_lists_its_attributes(value: type) -> None:
-    fields = {a.name for a in attrs.fields(value) if not a.name.startswith("_")}
-    inherited = {a.name for a in attrs.fields(value) if a.inherited}
+    inherited = {name for base in value.__bases__ if is_value(base) for name in fields(base)}
     doc = inspect.getdoc(value) or ""
     listed = set(re.findall(r"^ {4}(\w+)[^:]*:", doc, re.MULTILINE))
     for line in re.findall(r"^ {4}((?:\w+, )+\w+):", doc, re.MULTILINE):
         listed |= set(line.split(", "))
-    assert set() == fields - inherited - listed
+    assert set() == fields(value).keys() - inherited - listed
 
 
 DURATION = re.compile(
@@ -176,9 +192,9 @@ def durations() -> Iterator[tuple[str, str]]:
     """Every number that is named like a time, of values and of functions, and what is said of it."""
     for name, value in VALUES:
         said = entries(inspect.getdoc(value) or "")
-        for a in attrs.fields(value):
-            if "float" in str(a.type) and "Mapping" not in str(a.type) and a.name in said:
-                yield f"{name}.{a.name}", said[a.name]
+        for field, kind in fields(value).items():
+            if "float" in kind and "Mapping" not in kind and field in said:
+                yield f"{name}.{field}", said[field]
     for name, function in FUNCTIONS:
         doc = inspect.getdoc(function) or ""
         said = entries(doc)

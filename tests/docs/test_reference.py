@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 
 from argo_mw.config import structure
@@ -90,7 +91,8 @@ def test_every_plugin_with_a_configuration_is_there() -> None:
 def test_every_event_and_its_fields_are_explained(event: type) -> None:
     section = text("events.md").partition(f"## `{event.__name__}`")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE)
-    assert {a.name for a in event.__attrs_attrs__} == {name for name, meaning in rows if meaning}
+    fields = {one.name for one in msgspec.structs.fields(event)}
+    assert fields == {name for name, meaning in rows if meaning}
 
 
 def test_every_plugin_with_gauges_has_them_in_the_reference() -> None:

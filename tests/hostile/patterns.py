@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import attrs
+import msgspec
 
 ROOT = Path(__file__).parents[2]
 _FILLERS = (" ", "\n", "\t", "<", "0", "a", "A", '"', "(", ".", "-", "/", ":", ",", "=", "`")
@@ -68,6 +69,8 @@ def _parts(value: object) -> Iterable[object]:
         return vars(value).values() if value.__module__.startswith("argo_mw") else ()
     if attrs.has(type(value)):
         return [getattr(value, field.name, None) for field in attrs.fields(type(value))]
+    if isinstance(value, msgspec.Struct):
+        return [getattr(value, name, None) for name in value.__struct_fields__]
     return ()
 
 

@@ -7,7 +7,7 @@ import re
 from argo_mw_similarity.pair import Pair, strict
 from argo_mw_similarity.reading import Item, Reading
 
-_CALL = re.compile(r"\w\(([^()]*,[^()]*)\)")
+_CALL = re.compile(r"\w\(([^()]*)\)")
 
 
 def turned(pair: Pair) -> str:
@@ -183,5 +183,6 @@ def recalled(pair: Pair) -> str:
 
 def _arguments(text: str) -> list[list[str]]:
     """The arguments of each call in *text*, but for those given by name."""
-    calls = ([part.strip() for part in call.split(",")] for call in _CALL.findall(text))
+    found = (call for call in _CALL.findall(text) if "," in call)
+    calls = ([part.strip() for part in call.split(",")] for call in found)
     return [positional for call in calls if (positional := [p for p in call if "=" not in p])]
