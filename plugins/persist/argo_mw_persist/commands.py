@@ -27,6 +27,7 @@ from argo_mw.store import Undecodable
 from argo_mw_persist.application import schema_of, store_of
 from argo_mw_persist.config import PersistConfig
 from argo_mw_persist.errors import PersistError
+from argo_mw_persist.postgres import PostgresSink
 from argo_mw_persist.records import Answer
 from argo_mw_persist.results import AnswerPage
 from argo_mw_persist.schema import Schema
@@ -155,8 +156,16 @@ async def check(sink: Sink, schema: Schema) -> None:
 @db.command()
 @with_sink
 async def migrate(sink: Sink, schema: Schema) -> None:
-    """Bring the tables to the versions of the installed plugins."""
+    """Bring the tables to the versions of the installed plugins, and into partitions.
+
+    PostgreSQL's tables of which `[plugins.persist.retention.days]` keeps rows for some days are
+    divided if `[plugins.persist.postgresql] partitions` says so. A table cannot be used while it
+    is, which takes about a second for some million rows.
+    """
     await sink.open(schema)
+    if isinstance(sink, PostgresSink):
+        for line in await sink.divide():
+            say(line)
     say(f"{sink.place} is up to date")
 
 

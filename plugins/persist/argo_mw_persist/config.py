@@ -67,12 +67,15 @@ class PersistConfig:
         """
         own: dict[str, OpenSink] = {
             "sqlite": lambda url: SqliteSink.from_url(url, self.sqlite),
-            "postgresql": lambda url: PostgresSink(url, self.postgresql),
-            "postgres": lambda url: PostgresSink(url, self.postgresql),
+            "postgresql": self._postgres_sink,
+            "postgres": self._postgres_sink,
         }
         if not self.url:
             return SqliteSink(state_dir / FILE, self.sqlite)
         return make_sink(self.url.reveal(), _joined(own, registered or {}))
+
+    def _postgres_sink(self, url: str) -> PostgresSink:
+        return PostgresSink(url, self.postgresql, days=self.retention.days)
 
     def bridged(
         self,

@@ -13,20 +13,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Protocol
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg  # type: ignore[import-untyped]
 from attrs import field, frozen, validators
 
-from argo_mw.plugin import Cell, Row, TimeOrderedIds
-from argo_mw_persist.errors import PersistError, RowsRefused, SinkUnavailable
+from argo_mw.plugin import Row, TimeOrderedIds
+from argo_mw_persist.errors import PersistError, RowsRefused, SchemaError, SinkUnavailable
+from argo_mw_persist.partitions import Partition, Slots
 from argo_mw_persist.pooler import DURABLE, borrowed, direct, is_pooled
+from argo_mw_persist.postgres_connection import Connection
+from argo_mw_persist.postgres_partitions import (
+    LOCK,
+    divide,
+    divided,
+    drop,
+    lacks_partition,
+    make_room,
+)
 from argo_mw_persist.schema import OWN_SCHEMA, READ_VERSIONS, VERSION_TABLE, Schema
 from argo_mw_persist.sink import Connections, Query
 from argo_mw_persist.tables import TYPES, Cells, Dialect, Table, by_table
@@ -38,33 +48,10 @@ _AWAY = (
     asyncpg.InternalClientError,
     OSError,
 )
-_MIGRATION_LOCK = 0x6172676F  # "argo"; any number that all of our processes share
-
-
-class Connection(Protocol):
-    """What is used of asyncpg's connections."""
-
-    async def execute(self, query: str, *arguments: object) -> str: ...
-
-    async def fetch(self, query: str, *arguments: object) -> Sequence[Sequence[Cell]]: ...
-
-    async def fetchval(self, query: str, *arguments: object) -> object: ...
-
-    async def copy_records_to_table(
-        self, name: str, *, records: Sequence[Cells], columns: Sequence[str]
-    ) -> str: ...
-
-    async def set_type_codec(
-        self,
-        name: str,
-        *,
-        schema: str,
-        encoder: Callable[[bytes], bytes],
-        decoder: Callable[[bytes], bytes],
-        format: str,  # noqa: A002 - asyncpg's own name
-    ) -> None: ...
-
-    def transaction(self) -> AbstractAsyncContextManager[object]: ...
+_DIVISIONS = 3
+"""Times that a batch is written, if each time a row has no partition."""
+_LONG = 3600.0
+"""Seconds for a statement that reads a whole table, which nobody waits for."""
 
 
 @frozen
@@ -74,13 +61,18 @@ class PostgresOptions:
     Attributes:
         max_connections: The most connections, of which at most two write at any time.
         timeout: Seconds for one statement, and for connecting.
+        partitions: Whether tables whose rows are kept for some days are divided by time, so that
+            old rows are dropped and not deleted one by one. New tables are divided when they are
+            created, others by ``argo-mw db migrate``. The user must own the tables.
     """
 
     max_connections: int = field(default=4, validator=validators.ge(2))
     timeout: float = field(default=30.0, validator=validators.gt(0))
+    partitions: bool = False
 
 
 DEFAULTS = PostgresOptions()
+NO_DAYS: Mapping[str, float] = {}
 
 
 class PostgresSink:
@@ -89,16 +81,27 @@ class PostgresSink:
     Args:
         url: A connection URI, as libpq reads it.
         options: How PostgreSQL is used.
+        days: For how many days rows are kept, by table; decides the width of partitions.
+        now: Seconds since the epoch.
     """
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, url: str, options: PostgresOptions = DEFAULTS) -> None:
+    def __init__(
+        self,
+        url: str,
+        options: PostgresOptions = DEFAULTS,
+        *,
+        days: Mapping[str, float] = NO_DAYS,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         parts = urlsplit(url)
         host = parts.hostname or parse_qs(parts.query).get("host", ["local"])[0]
         self.place = f"postgresql database {parts.path.lstrip('/') or 'default'} at {host}"
         self._url = url
         self._options = options
+        self._days = days
+        self._now = now
         self._pool: asyncpg.Pool | None = None
         self._pooled = False
         self._schema = OWN_SCHEMA
@@ -137,16 +140,33 @@ class PostgresSink:
     async def write(self, rows: Sequence[Row]) -> str:
         async with self._connection() as connection:
             groups = {self._schema[name]: cells for name, cells in by_table(rows).items()}
-            if not any(map(_may_be_there, rows)):
+            own = not any(map(_may_be_there, rows))
+            for _ in range(_DIVISIONS):
                 try:
-                    async with self._committed(connection, alone=len(groups) == 1):
-                        await _copy(connection, groups)
+                    await self._write(connection, groups, own=own)
                     return "sink"
-                except asyncpg.UniqueViolationError:
-                    pass
-            async with self._committed(connection):
-                await _insert(connection, groups)
-        return "sink"
+                except asyncpg.CheckViolationError as error:
+                    # A row without an identifier has no partition either, and never will.
+                    if not lacks_partition(error) or not all(map(_has_identifier, rows)):
+                        raise
+                for table, cells in groups.items():
+                    identifiers = [cast("bytes", row[0]) for row in cells]
+                    await make_room(connection, table, identifiers, self._slots(table))
+        msg = f"{self.place}: partitions are dropped as fast as they are made; is the clock right?"
+        raise SinkUnavailable(msg)
+
+    async def _write(
+        self, connection: Connection, groups: dict[Table, list[Cells]], *, own: bool
+    ) -> None:
+        if own:
+            try:
+                async with self._committed(connection, alone=len(groups) == 1):
+                    await _copy(connection, groups)
+                return
+            except asyncpg.UniqueViolationError:
+                pass
+        async with self._committed(connection):
+            await _insert(connection, groups)
 
     async def read(self, query: Query) -> Sequence[Cells]:
         async with self._connection() as connection:
@@ -170,6 +190,38 @@ class PostgresSink:
         msg = f"{self.place} is backed up by its own tools; use pg_dump"
         raise PersistError(msg)
 
+    async def partitions(self, table: Table) -> Sequence[Partition] | None:
+        """Return the partitions of *table*, the oldest first, or ``None`` if it is not divided."""
+        async with self._connection() as connection:
+            found = await divided(connection, table)
+        return None if found is None else found.partitions
+
+    async def extend(self, table: Table) -> None:
+        """Make the partitions into which rows of *table* will soon go."""
+        async with self._connection() as connection:
+            await make_room(connection, table, (), self._slots(table))
+
+    async def drop(self, table: Table, partition: Partition) -> Sequence[Cells] | None:
+        """Drop *partition* of *table* with its rows, or return ``None`` if somebody uses it now."""
+        async with self._unhurried() as connection:
+            return await drop(connection, table, partition)
+
+    async def divide(self) -> Sequence[str]:
+        """Divide what is to be divided and is not, and return what was done, one line each.
+
+        While it divides a table nobody else can use that table. A process that dies leaves it as
+        it was.
+        """
+        done: list[str] = []
+        async with self._unhurried() as connection:
+            for table in self._divisible():
+                try:
+                    if await divide(connection, table, self._slots(table)):
+                        done.append(f"{table.name} is divided into partitions")
+                except SchemaError as error:
+                    done.append(f"{table.name} is not divided: {error}")
+        return done
+
     async def aclose(self) -> None:
         pool, self._pool = self._pool, None
         if pool is None:
@@ -181,7 +233,7 @@ class PostgresSink:
             pool.terminate()
 
     async def _migrate(self, connection: Connection, migrate: bool) -> None:
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
         names = [VERSION_TABLE, *(table.name for table in self._schema)]
         found = await connection.fetch(
             "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL", names
@@ -195,6 +247,18 @@ class PostgresSink:
             "postgresql", versions, existing, migrate=migrate, where=self.place
         ):
             await connection.execute(statement)
+        for table in self._divisible():
+            if table.name not in existing:
+                # With something that forbids it, it is a table like others.
+                with contextlib.suppress(SchemaError):
+                    await divide(connection, table, self._slots(table))
+
+    def _divisible(self) -> Iterator[Table]:
+        if self._options.partitions:
+            yield from (table for table in self._schema if table.name in self._days)
+
+    def _slots(self, table: Table) -> Slots:
+        return Slots.of(table.name, self._days, self._now())
 
     @contextlib.asynccontextmanager
     async def _committed(
@@ -217,6 +281,24 @@ class PostgresSink:
         with self._translated():
             async with self._pool.acquire(timeout=self._options.timeout) as connection:
                 yield connection
+
+    @contextlib.asynccontextmanager
+    async def _unhurried(self) -> AsyncIterator[Connection]:
+        """A connection of its own, for statements that take their time."""
+        with self._translated():
+            connection = await asyncpg.connect(
+                self._url,
+                timeout=self._options.timeout,
+                command_timeout=_LONG,
+                **(borrowed() if self._pooled else direct()),
+            )
+            try:
+                await _prepare(connection)
+                yield connection
+            except BaseException:
+                connection.terminate()
+                raise
+            await connection.close(timeout=self._options.timeout)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -262,6 +344,10 @@ async def _insert(connection: Connection, groups: dict[Table, list[Cells]]) -> N
 def _may_be_there(row: Row) -> bool:
     identifier = row.cells[0]
     return isinstance(identifier, bytes) and TimeOrderedIds.is_derived(identifier)
+
+
+def _has_identifier(row: Row) -> bool:
+    return isinstance(row.cells[0], bytes)
 
 
 def _columns(rows: Sequence[Cells]) -> list[list[object]]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import cast
 
 from attrs import field, frozen, validators
 
 from argo_mw.plugin import Clock, TimeOrderedIds
-from argo_mw_persist import queries
+from argo_mw_persist import partitions, queries
 from argo_mw_persist.errors import SinkUnavailable
+from argo_mw_persist.partitions import Partition
 from argo_mw_persist.schema import Schema
-from argo_mw_persist.sink import Sink
+from argo_mw_persist.sink import KeepsPartitions, Sink
 from argo_mw_persist.tables import Cells, Table
 
 _DAY = 86_400.0
@@ -23,7 +25,8 @@ class RetentionOptions:
 
     Attributes:
         days: Days for which the rows of a table are kept, by the table's name; for ever where it
-            is not named.
+            is not named. Where PostgreSQL has the table in partitions, rows go with the newest of
+            their partition, about a twelfth of these days later at most.
         interval: Seconds between two rounds; the first is as long after the start.
         max_batch: The most rows that one statement deletes, for which a batch may have to wait.
     """
@@ -91,15 +94,37 @@ class Retention:
         """
         now = self._clock.time()
         return {
-            table.name: await self._prune(table, TimeOrderedIds.first_at(now - days * _DAY))
-            for table, days in self._days
+            table.name: await self._prune(table, now - days * _DAY) for table, days in self._days
         }
 
-    async def _prune(self, table: Table, before: bytes) -> int:
-        limit = self._options.max_batch
+    async def _prune(self, table: Table, before: float) -> int:
+        """Delete the rows of *table* from before *before*, in seconds since the epoch."""
+        sink = self._sink
+        divided = await sink.partitions(table) if isinstance(sink, KeepsPartitions) else None
+        if divided is None or not isinstance(sink, KeepsPartitions):
+            return await self._delete(table, before)
+        await sink.extend(table)
+        old = [one for one in divided if one.end and one.end <= TimeOrderedIds.first_at(before)]
+        dropped = [await self._drop(sink, table, one) for one in old]
+        # What a whole partition holds up is deleted one by one once that lasts too long.
+        width = partitions.width(self._options.days[table.name])
+        return sum(dropped) + await self._delete(table, before - width)
+
+    async def _drop(self, sink: KeepsPartitions, table: Table, one: Partition) -> int:
+        found = await sink.drop(table, one)
+        if found is None:
+            self._on_warning(f"{one.name} is in use, so its old rows are kept until the next round")
+            return 0
+        step = self._options.max_batch
+        for start in range(0, len(found), step):
+            await self._invalidate(_tags(table, found[start : start + step]))
+        return sum(cast("int", count) for count, *_ in found)
+
+    async def _delete(self, table: Table, before: float) -> int:
+        border, limit = TimeOrderedIds.first_at(before), self._options.max_batch
         deleted = 0
         while True:
-            found = await self._sink.read(queries.oldest(table, before, limit))
+            found = await self._sink.read(queries.oldest(table, border, limit))
             if found:
                 deleted += await self._sink.change(queries.delete(table, [row[0] for row in found]))
                 await self._invalidate(_tags(table, found))

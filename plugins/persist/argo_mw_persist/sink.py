@@ -11,8 +11,9 @@ from attrs import frozen
 
 from argo_mw.plugin import Cell, ConfigError, Row, redact_url
 from argo_mw_persist.newest import NewestRows
+from argo_mw_persist.partitions import Partition
 from argo_mw_persist.schema import Schema
-from argo_mw_persist.tables import Cells, Dialect
+from argo_mw_persist.tables import Cells, Dialect, Table
 
 
 @frozen
@@ -104,6 +105,25 @@ class KeepsNewest(Protocol):
 
     async def newest(self, table: str, subjects: Sequence[str], tenant: str) -> NewestRows:
         """Return what is at hand of the newest rows of *subjects* that *tenant* may see."""
+
+
+@runtime_checkable
+class KeepsPartitions(Protocol):
+    """A sink that can divide a table by time, and drop what is old as a whole."""
+
+    async def partitions(self, table: Table) -> Sequence[Partition] | None:
+        """Return the partitions of *table*, the oldest first, or ``None`` if it is not divided."""
+
+    async def extend(self, table: Table) -> None:
+        """Make the partitions into which rows of *table* will soon go."""
+
+    async def drop(self, table: Table, partition: Partition) -> Sequence[Cells] | None:
+        """Drop *partition* with its rows, or return ``None`` if somebody uses it now.
+
+        Returns:
+            What the rows were, by what decides their tags: each how many there were, and then the
+            cells of the table's ``tag_columns``.
+        """
 
 
 OpenSink = Callable[[str], Sink]

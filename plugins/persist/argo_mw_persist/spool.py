@@ -12,8 +12,9 @@ from pathlib import Path
 from argo_mw.plugin import Clock, Row, Tasks, TimeLimitExceeded, fail_at
 from argo_mw_persist.dead_letters import write_sound
 from argo_mw_persist.errors import SinkUnavailable
+from argo_mw_persist.partitions import Partition
 from argo_mw_persist.schema import OWN_SCHEMA, Schema
-from argo_mw_persist.sink import Connections, Query, Sink
+from argo_mw_persist.sink import Connections, KeepsPartitions, Query, Sink
 from argo_mw_persist.sqlite import SqliteSink
 from argo_mw_persist.tables import Cells, Dialect, Table
 
@@ -151,10 +152,21 @@ class SpooledSink:
         return await self._behind.read(query)
 
     async def change(self, query: Query) -> int:
-        if self._away:
-            msg = f"{self.place} is away; records wait in the spool, changes cannot"
-            raise SinkUnavailable(msg)
+        self._check_not_away()
         return await self._behind.change(query)
+
+    async def partitions(self, table: Table) -> Sequence[Partition] | None:
+        self._check_not_away()
+        behind = self._behind
+        return await behind.partitions(table) if isinstance(behind, KeepsPartitions) else None
+
+    async def extend(self, table: Table) -> None:
+        if isinstance(self._behind, KeepsPartitions):
+            await self._behind.extend(table)
+
+    async def drop(self, table: Table, partition: Partition) -> Sequence[Cells] | None:
+        behind = self._behind
+        return await behind.drop(table, partition) if isinstance(behind, KeepsPartitions) else ()
 
     async def check(self) -> Sequence[str]:
         return [*await self._behind.check(), *await self._spool.check()]
@@ -172,6 +184,11 @@ class SpooledSink:
         await asyncio.gather(*self._late, return_exceptions=True)
         await self._behind.aclose()
         await self._spool.aclose()
+
+    def _check_not_away(self) -> None:
+        if self._away:
+            msg = f"{self.place} is away; records wait in the spool, changes cannot"
+            raise SinkUnavailable(msg)
 
     async def drained(self) -> None:
         """Return once the spool is empty."""

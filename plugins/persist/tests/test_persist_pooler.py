@@ -61,6 +61,19 @@ class TestBehindPgBouncer(SinkConformance):
         await sink.aclose()
 
 
+class TestDividedBehindPgBouncer(SinkConformance):
+    @pytest.fixture
+    async def sink(self, pooled):
+        days = {table.name: 30.0 for table in SCHEMA}
+        await (plain := PostgresSink(pooled)).open(SCHEMA)
+        await plain.aclose()
+        sink = PostgresSink(pooled, PostgresOptions(partitions=True), days=days)
+        await sink.open(SCHEMA)
+        assert len(await sink.divide()) == len(days)
+        yield sink
+        await sink.aclose()
+
+
 async def test_a_pooler_is_told_from_a_server(behind, pooled):
     assert [False, True] == [await is_pooled(url, 30.0) for url in (behind, pooled)]
 
