@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from argo_mw_similarity.clauses import AGENT, IS, PART, PATIENT, Role
+from argo_mw_similarity.clauses import AGENT, ASKING, IS, PART, PATIENT, Role
 from argo_mw_similarity.pair import Pair, identifier, strict
 from argo_mw_similarity.reading import Item, Reading
 from argo_mw_similarity.text import Token
@@ -26,7 +26,7 @@ def changed(pair: Pair) -> str:
     # Statements are reworded in many ways, and one word is soon misread: an exchange takes two.
     if found and (careful or len(found) > 1):
         return found[0]
-    return _objects(pair) or _subordinate(pair)
+    return _asked(pair) or _objects(pair) or _subordinate(pair)
 
 
 def _changed(pair: Pair, i: int, j: int, careful: bool) -> str:
@@ -248,6 +248,18 @@ def _symmetric(pair: Pair, reading: Reading, u: Item, v: Item) -> bool:
 
 def _relates(pair: Pair, token: Token) -> bool:
     return any("symmetric" in pair.lexicon.classes_of(lemma) for lemma in token.lemmas)
+
+
+def _asked(pair: Pair) -> str:
+    """What a question word asks for: "what *causes* inflation?", "what does inflation *cause*?"."""
+    for x, y in _verbs(pair):
+        here, there = (
+            {role.relation for token, role in _others(reading, verb) if token.text in ASKING}
+            for reading, verb in ((pair.a, x), (pair.b, y))
+        )
+        if here and there and here != there and not _relates(pair, x.token):
+            return f"{x.token.text!r} is asked for its {min(here)} and its {min(there)}"
+    return ""
 
 
 def _objects(pair: Pair) -> str:

@@ -111,6 +111,12 @@ def _not_all() -> Pairs:
         yield f"Explain why not all {noun} {verb}.", f"Explain why all {noun} do not {verb}."
 
 
+def _stranded() -> Pairs:
+    for verb in _each("sell pay trade buy ask"):
+        for preposition in _each("for with"):
+            yield f"What does the fund {verb}?", f"What does the fund {verb} {preposition}?"
+
+
 def _recipients() -> Pairs:
     for gives, given in (("sends", "sent"), ("lends", "lent"), ("sells", "sold")):
         for x, y in pairwise(_each("server client fund bank broker trader")):
@@ -121,6 +127,7 @@ def _recipients() -> Pairs:
 @pytest.mark.parametrize(
     ("kind", "veto"),
     [
+        (_stranded, "roles"),
         (_recipients, "roles"),
         (_links, "roles"),
         (_branches, "order"),
