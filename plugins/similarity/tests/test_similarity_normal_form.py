@@ -14,11 +14,6 @@ from argo_mw_similarity.lexicon import Lexicon
 from argo_mw_similarity.normal_form import normal_form
 
 
-@pytest.fixture(scope="module")
-def words() -> Lexicon:
-    return lexicon.load()
-
-
 @pytest.mark.parametrize(
     ("written", "expected"),
     [

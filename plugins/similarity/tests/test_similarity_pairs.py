@@ -19,11 +19,6 @@ PAIRS = minimal_pairs(kept_out=False)
 PROMPTS = sorted({text for pair in PAIRS for text in (pair.a, pair.b)})
 
 
-@pytest.fixture(scope="module")
-def words() -> Lexicon:
-    return lexicon.load()
-
-
 def _served(words: Lexicon, pairs: list[Pair]) -> list[Pair]:
     readings: dict[str, Reading] = {}
     for pair in pairs:

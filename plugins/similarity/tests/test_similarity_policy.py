@@ -23,11 +23,6 @@ CERTAIN = 0.89
 """A score at which the score itself refuses nothing but reworded prompts with a remainder."""
 
 
-@pytest.fixture(scope="module")
-def words() -> Lexicon:
-    return lexicon.load()
-
-
 def _served(words: Lexicon, a: str, b: str, score: float) -> bool:
     return Guarded(words).judge(read(a, words), read(b, words), score).serve
 

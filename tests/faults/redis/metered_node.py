@@ -79,7 +79,8 @@ class Watched:
         await self._guard.release(request)
 
     async def charge_extra(self, request) -> None:
-        raise NotImplementedError
+        msg = "an answer here takes one request"
+        raise AssertionError(msg)
 
     async def dry_run(self, request) -> str:
         return await self._guard.dry_run(request)
