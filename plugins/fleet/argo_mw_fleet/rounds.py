@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
@@ -58,7 +59,8 @@ async def rounds(
     counted as missed by the next; the first time that is reported.
     """
     clock = context.clock
-    due = schedule.next_after(clock.time())
+    # A calendar is read from disk, and worked out for weeks.
+    due = await asyncio.to_thread(schedule.next_after, clock.time())
     missed = 0
     while True:
         await clock.sleep(due - clock.time())
@@ -66,7 +68,7 @@ async def rounds(
         answers = await asker.map(operation, subjects, **parameters)
         yield Round(due, began, clock.time(), missed, answers)
         now = clock.time()
-        missed = schedule.missed(due, now)
+        missed = await asyncio.to_thread(schedule.missed, due, now)
         if missed:
             name = operation if isinstance(operation, str) else operation.name
             context.warn_once(
@@ -75,4 +77,4 @@ async def rounds(
                 f"and they are due every {schedule.every:g} s, so {missed} were left out; add "
                 "workers, or ask less often",
             )
-        due = schedule.next_after(max(due, now))
+        due = await asyncio.to_thread(schedule.next_after, max(due, now))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -56,6 +57,20 @@ def test_a_calendar_that_does_not_exist_is_refused() -> None:
 def test_rounds_are_a_tenth_of_a_second_apart_at_least(every: float) -> None:
     with pytest.raises(ValueError, match="every"):
         Schedule(every)
+
+
+class AtOnce(ThreadPoolExecutor):
+    """An executor that runs what it gets before it returns, so that no time passes meanwhile."""
+
+    def submit(self, work, /, *args, **kwargs):
+        done: Future[object] = Future()
+        done.set_result(work(*args, **kwargs))
+        return done
+
+
+@pytest.fixture(autouse=True)
+async def calendars_are_read_at_once() -> None:
+    asyncio.get_running_loop().set_default_executor(AtOnce())
 
 
 class Slow:
