@@ -38,10 +38,8 @@ class Spread(Protocol):
             parameters: Its other parameters.
         """
 
-    def next_round(self, moment: float, /, *, every: float, calendar: str = "") -> float:
+    async def next_round(self, moment: float, /, *, every: float, calendar: str = "") -> float:
         """Return when the first round behind *moment* is due, both in seconds since the epoch.
-
-        It may read a calendar from disk: call it in a thread.
 
         Args:
             moment: The moment, in seconds since the epoch.

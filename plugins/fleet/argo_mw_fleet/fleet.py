@@ -160,10 +160,8 @@ class Fleet:
             async for one in going:
                 yield one
 
-    def next_round(self, moment: float, /, *, every: float, calendar: str = "") -> float:
+    async def next_round(self, moment: float, /, *, every: float, calendar: str = "") -> float:
         """Return when the first round behind *moment* is due, both in seconds since the epoch.
-
-        It reads the calendar of a further month from disk: call it in a thread.
 
         Args:
             moment: The moment, in seconds since the epoch.
@@ -180,7 +178,7 @@ class Fleet:
         except ValueError as error:
             msg = f"rounds every {every:g} s cannot be asked; let a tenth of a second lie between"
             raise BadParameter(msg) from error
-        return schedule.next_after(moment)
+        return await asyncio.to_thread(schedule.next_after, moment)
 
     def _options_of(self, operation: str) -> tuple[Options, ...]:
         """Return the options for *operation*: an upstream asks it for the tenant that it answers.

@@ -40,6 +40,8 @@ class Schedule:
     def next_after(self, moment: float) -> float:
         """Return when the first round behind *moment* is due, both in seconds since the epoch.
 
+        It may read a calendar from disk: call it in a thread.
+
         Raises:
             ConfigError: There is no such calendar, or it has no session soon.
         """

@@ -165,8 +165,8 @@ async def test_a_fleet_says_when_rounds_are_due(desks) -> None:
     """A command asks it, which knows no calendar itself."""
     async with desks("a", plugin=lambda _: FakePlugin()) as (fleet, _):
         weekend = at("2026-03-06 21:30")
-        due = fleet.next_round(weekend, every=60.0, calendar="XNYS")
+        due = await fleet.next_round(weekend, every=60.0, calendar="XNYS")
         assert at("2026-03-09 13:30") == due
-        assert at("2026-03-06 21:31") == fleet.next_round(weekend, every=60.0)
+        assert at("2026-03-06 21:31") == await fleet.next_round(weekend, every=60.0)
         with pytest.raises(BadParameter, match="tenth of a second"):
-            fleet.next_round(weekend, every=0.01)
+            await fleet.next_round(weekend, every=0.01)

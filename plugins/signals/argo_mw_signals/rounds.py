@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 
@@ -60,7 +59,7 @@ async def in_sessions(
     """
     clock = context_of(argo).clock
     next_round = partial(asker.next_round, every=every, calendar=calendar)
-    due = await asyncio.to_thread(next_round, clock.time())
+    due = await next_round(clock.time())
     done = 0
     while True:
         wait = due - clock.time()
@@ -73,10 +72,10 @@ async def in_sessions(
         if rounds is not None and done >= rounds:
             return
         ended = clock.time()
-        following = await asyncio.to_thread(next_round, due)
+        following = await next_round(due)
         if following < ended:
             _fall_behind(argo, len(symbols), ended - began, every)
-            following = await asyncio.to_thread(next_round, ended)
+            following = await next_round(ended)
         due = following
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -321,7 +320,7 @@ class Exchange:
         await self._clock.sleep(self.takes.pop(0) if self.takes else 0.0)
         return {symbol: Outcome(name) for symbol in symbols}
 
-    def next_round(self, moment: float, /, *, every: float, calendar: str = "") -> float:
+    async def next_round(self, moment: float, /, *, every: float, calendar: str = "") -> float:
         assert "XNYS" == calendar
         for begins, ends in self._sessions:
             due = begins
@@ -332,15 +331,6 @@ class Exchange:
         raise AssertionError
 
 
-class AtOnce(ThreadPoolExecutor):
-    """An executor that runs what it gets before it returns, so that no time passes meanwhile."""
-
-    def submit(self, work, /, *args, **kwargs):
-        done: Future[object] = Future()
-        done.set_result(work(*args, **kwargs))
-        return done
-
-
 async def watch_exchange(exchange: Exchange, clock: FakeClock, rounds: int) -> None:
     async with opened(clock) as argo:
         options = {"every": 10.0, "rounds": rounds, "asker": exchange, "calendar": "XNYS"}
@@ -349,7 +339,6 @@ async def watch_exchange(exchange: Exchange, clock: FakeClock, rounds: int) -> N
             async for answers in in_sessions(argo, ["AAPL"], {}, **options):
                 assert Outcome("signal") == answers["AAPL"]
 
-        asyncio.get_running_loop().set_default_executor(AtOnce())
         watching = asyncio.create_task(watch())
         async with asyncio.timeout(20):
             while not watching.done():
