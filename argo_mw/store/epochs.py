@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import Context
 from pathlib import Path
 from typing import Final
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
+from argo_mw.base.log import Log
 from argo_mw.store.epoch import Epoch
 from argo_mw.store.part_epochs import LOSS, PartEpochs
 from argo_mw.store.protocol import EPOCH_KEY, Count, Shared, part_of
 from argo_mw.store.rebuild import Takeovers
 
 __all__ = ["LOSS", "Epoch", "Epochs"]
+
+log = Log("argo_mw")
 
 _LOOK_EVERY: Final = 0.1
 """Seconds between two looks whether a copy has taken over, or all have added again."""
@@ -51,6 +53,7 @@ class Epochs:
         self._parts: dict[str, PartEpochs] = {}
         self._takeovers = Takeovers(shared, clock)
         self._watching: asyncio.Task[None] | None = None
+        self._unwatched: set[PartEpochs] = set()
 
     def known(self, key: str) -> Epoch | None:
         """Return the epoch that *key* was added to last; ``None`` before its part was found."""
@@ -173,8 +176,21 @@ class Epochs:
         while True:
             await self._clock.sleep(_LOOK_EVERY)
             for part in [*self._parts.values()]:
-                with suppress(SharedUnavailable):
-                    await part.watch()
+                await self._watch_part(part)
+
+    async def _watch_part(self, part: PartEpochs) -> None:
+        """Watch *part* once; an unexpected error is logged once, until a look succeeds again."""
+        try:
+            await part.watch()
+        except SharedUnavailable:
+            return  # the store's health reports it
+        except Exception:
+            # A watch that ended here would leave the losses of all other parts unnoticed too.
+            if part not in self._unwatched:
+                self._unwatched.add(part)
+                log.exception("a part of the shared store cannot be watched for lost counts")
+        else:
+            self._unwatched.discard(part)
 
     def _of(self, key: str) -> PartEpochs:
         """Return the epochs of the part of *key*."""

@@ -123,6 +123,30 @@ async def test_a_process_that_asks_nothing_adds_its_part_again_as_well(fleet) ->
         await process.aclose()
 
 
+async def test_the_watch_outlives_an_unexpected_error_and_logs_it_once(
+    fleet, monkeypatch, caplog
+) -> None:
+    one = fleet.start()
+    assert await fleet.add(one)
+    fleet.replicate()
+    assert await fleet.add(one, 3)
+    fleet.take_over()
+
+    def damaged(*_: object, **__: object) -> None:
+        msg = "a driver's own fault"
+        raise RuntimeError(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fleet.handles[0], "add", damaged)
+        await fleet.pass_by(5.0)
+    logged = [one for one in caplog.records if "cannot be watched" in one.message]
+    assert 1 == len(logged)
+    assert "a driver's own fault" in caplog.text
+    await fleet.pass_by(5.0)
+    assert 4 == fleet.counted
+    await one.aclose()
+
+
 async def test_what_was_taken_off_since_is_taken_off_again(fleet) -> None:
     one = fleet.start()
     assert await fleet.add(one, 4)
