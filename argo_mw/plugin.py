@@ -94,6 +94,7 @@ from argo_mw.base.log import (
 )
 from argo_mw.base.log_setup import (
     add_trace,
+    log_form,
     set_up_log,
 )
 from argo_mw.base.loop_stalls import (
@@ -581,6 +582,7 @@ __all__ = [
     "limited_wait",
     "load_or_create_token",
     "locked_file",
+    "log_form",
     "micros",
     "moved",
     "observe",

@@ -19,7 +19,8 @@ LogForm = Literal["auto", "json", "text"]
 in each line; or ``auto``: as text on a terminal and as JSON elsewhere."""
 
 _NAME: Final = "argo_mw"
-_MARK: Final = "argo-mw"
+_AS_JSON: Final = "argo-mw json"
+_AS_TEXT: Final = "argo-mw text"
 
 
 def set_up_log(
@@ -56,7 +57,7 @@ def set_up_log(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_trace,
     ]
-    handler.set_name(_MARK)
+    handler.set_name(_AS_JSON if as_json else _AS_TEXT)
     handler.setFormatter(
         ProcessorFormatter(
             foreign_pre_chain=[*common, _make_safe],
@@ -65,7 +66,7 @@ def set_up_log(
     )
     _set_level(level)
     root = logging.getLogger()
-    for old in [one for one in root.handlers if one.get_name() == _MARK]:
+    for old in [one for one in root.handlers if one.get_name() in (_AS_JSON, _AS_TEXT)]:
         root.removeHandler(old)
     root.addHandler(handler)
     structlog.configure(
@@ -78,6 +79,17 @@ def set_up_log(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def log_form() -> Literal["json", "text"] | None:
+    """Return the form that :func:`set_up_log` gave the log; ``None`` if it was not called.
+
+    For plugins that start processes whose log is to look like this one's.
+    """
+    names = {handler.get_name() for handler in logging.getLogger().handlers}
+    if _AS_JSON in names:
+        return "json"
+    return "text" if _AS_TEXT in names else None
 
 
 class _StandardError(logging.StreamHandler[TextIO]):

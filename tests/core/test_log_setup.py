@@ -8,13 +8,14 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import structlog
 from opentelemetry.sdk.trace import TracerProvider
 
 from argo_mw import BadParameter, Secret
-from argo_mw.plugin import Log, set_up_log
+from argo_mw.plugin import Log, log_form, set_up_log
 
 log = Log("argo_mw")
 
@@ -135,6 +136,17 @@ def test_called_again_it_replaces_what_it_did_before() -> None:
     set_up_log("json", stream=second)
     log.warning("once")
     assert ([], 1) == (lines(first), len(lines(second)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"), [("json", "json"), ("text", "text"), ("auto", "json")]
+)
+def test_the_form_of_the_log_can_be_asked_for(
+    asked: Literal["auto", "json", "text"], expected: str
+) -> None:
+    assert log_form() is None
+    set_up_log(asked, stream=io.StringIO())
+    assert expected == log_form()
 
 
 def test_standard_error_is_what_it_is_at_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """``python -m argo_mw_fleet``: a local worker, which a program starts and ends with itself.
 
-Standard input brings one line of JSON: where the scheduler is, and the certificate of this fleet.
-Its end is the end of the program that started the worker, and so of the worker.
+Standard input brings one line of JSON: where the scheduler is, the certificate of this fleet, and
+how to log. Its end is the end of the program that started the worker, and so of the worker.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ async def _work() -> None:
         if not line:
             return
         told: dict[str, Any] = json.loads(line)
+        set_up_log(told["log"], level=told["level"])
         sys.path[:] = told["path"]  # so that its plugins are those of the program
         stop = asyncio.Event()
         security = Security(require_encryption=True, **told["security"])
@@ -62,7 +63,6 @@ async def _input() -> AsyncIterator[asyncio.StreamReader]:
 
 def main() -> None:
     """Work until the end of standard input."""
-    set_up_log("text", level="WARNING")
     try:
         asyncio.run(_work())
     except ArgoError as error:

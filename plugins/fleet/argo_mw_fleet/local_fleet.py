@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
@@ -18,6 +19,7 @@ import dask
 from distributed import Scheduler
 from distributed.security import Security
 
+from argo_mw.plugin import log_form
 from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.dask_engine import DaskEngine, connected, quiet
 from argo_mw_fleet.errors import FleetUnavailable, cause_of
@@ -97,6 +99,8 @@ async def _start(name: str, reached: Reach, config: FleetConfig, file: str | Non
         "name": name,
         "connect_timeout": config.connect_timeout,
         "slots": config.slots,
+        "log": log_form() or "text",
+        "level": logging.getLogger("argo_mw").getEffectiveLevel(),
     }
     assert process.stdin is not None
     process.stdin.write(json.dumps(told).encode() + b"\n")

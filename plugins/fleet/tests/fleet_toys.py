@@ -12,6 +12,7 @@ from argo_mw.plugin import (
     Batching,
     Call,
     Limits,
+    Log,
     NotFound,
     Outcome,
     Upstream,
@@ -57,6 +58,8 @@ class Toys:
         if call.subject == "BAD":
             msg = "there is no BAD; check the symbol"
             raise NotFound(msg, upstream="toys")
+        if call.subject == "ODD":
+            Log("argo_mw").warning("an odd symbol", symbol=call.subject)
         return Outcome({"symbol": call.subject, "pid": os.getpid()})
 
     async def _many(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:

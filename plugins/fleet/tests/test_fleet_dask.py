@@ -6,21 +6,23 @@ import asyncio
 import contextlib
 import errno
 import json
+import logging
 import os
 import signal
 import sys
 from asyncio.subprocess import PIPE
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import trustme
 from distributed.security import Security
 
 from argo_mw import Argo, Outcome, QuotaExceeded
-from argo_mw.plugin import Closed, ConfigError, NotFound
+from argo_mw.plugin import Closed, ConfigError, NotFound, set_up_log
 from argo_mw_fleet import (
     FleetConfig,
     FleetPlugin,
@@ -101,6 +103,29 @@ async def test_local_workers_run_nothing_that_lies_where_a_program_is_started(
     async with application(folder) as argo, open_fleet(argo, "local:1") as fleet:
         assert isinstance((await fleet.map("price", ["X"]))["X"], Outcome)
     assert not (folder / "ran").exists()
+
+
+@pytest.fixture
+def as_json() -> Iterator[None]:
+    """Log as ``argo-mw --log json`` does."""
+    root, ours = logging.getLogger(), logging.getLogger("argo_mw")
+    handlers, level = list(root.handlers), ours.level
+    set_up_log("json", level="WARNING")
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    ours.setLevel(level)
+
+
+@pytest.mark.usefixtures("as_json")
+async def test_local_workers_log_in_the_form_of_their_program(
+    installed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with application(installed) as argo, open_fleet(argo, "local:1") as fleet:
+        assert isinstance((await fleet.map("price", ["ODD"]))["ODD"], Outcome)
+    written = capfd.readouterr().err.splitlines()
+    logged = [json.loads(line) for line in written if "an odd symbol" in line]
+    assert [("warning", "ODD")] == [(line["level"], line["symbol"]) for line in logged]
 
 
 async def test_what_the_program_can_import_its_local_workers_can(
@@ -191,6 +216,8 @@ async def test_a_local_worker_whose_program_dies_while_it_starts_ends_too(instal
             "name": "local-0",
             "connect_timeout": 1000.0,
             "slots": 1,
+            "log": "text",
+            "level": 30,
         }
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "argo_mw_fleet", stdin=PIPE
