@@ -80,7 +80,7 @@ class Rule:
     @property
     def held(self) -> bool:
         """Whether a kill switch or a rollback holds it off."""
-        return self.killed or self.rolled_back != ""
+        return self.killed or bool(self.rolled_back)
 
     @property
     def constant(self) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from argo_mw import ConfigError, Outcome
 from argo_mw.app.application import engine_of
 from argo_mw.flags import Flag, Rule
 from argo_mw.flags.bucket import BUCKETS, bucket, in_control, in_treatment
+from argo_mw.flags.changes import kill, set_to
 from argo_mw.flags.model import HOLDS
 from argo_mw.flags.overlay import Overlay
 from argo_mw.flags.parse import dump_rule, format_rule, parse_rule
@@ -147,11 +149,47 @@ def test_equal_units_share_an_arm(by: str, same: Call, other: Call) -> None:
     assert flag.decide(same) == flag.decide(other)
 
 
-def test_deciding_remembers_a_bounded_number_of_units() -> None:
+def test_deciding_remembers_a_bounded_number_of_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("argo_mw.flags.model._MAX_UNITS", 3)
     flag = Flag("race", Rule("off", percent=50))
-    for number in range(10_050):
+    remembered = []
+    for number in range(5):
         flag.decide(call(f"S{number}"))
-    assert len(flag._places) <= 10_000
+        remembered.append(len(flag._places))
+    assert [1, 2, 3, 1, 2] == remembered
+
+
+@pytest.mark.parametrize(
+    ("rule", "constant", "shadows", "idle"),
+    [
+        (Rule("on"), True, False, False),
+        (Rule("off"), False, False, True),
+        (Rule("shadow"), False, True, False),
+        (Rule("shadow", killed=True), False, False, True),
+        (Rule("shadow", rolled_back="p99"), False, False, True),
+        (Rule("shadow", subjects={"A": True}), None, True, False),
+        (Rule("off", percent=0), None, False, False),
+        (Rule("on", rolled_back="p99"), False, False, True),
+    ],
+)
+def test_a_rule_says_what_it_does_to_every_call(
+    rule: Rule, constant: bool | None, shadows: bool, idle: bool
+) -> None:
+    assert (constant, shadows, idle) == (rule.constant, rule.shadows, rule.idle)
+
+
+@pytest.mark.parametrize(
+    ("new", "kept"), [({}, {"A": False}), ({"B": True}, {"B": True}), ({"A": True}, {"A": True})]
+)
+def test_single_subjects_stay_until_others_are_set(
+    new: dict[str, bool], kept: dict[str, bool]
+) -> None:
+    old = Rule("off", subjects={"A": False})
+    assert Rule("on", subjects=kept) == set_to(Rule("on", subjects=new))(old)
+
+
+def test_the_first_subjects_of_a_flag_are_taken_as_they_are() -> None:
+    assert Rule("on", subjects={"A": True}) == set_to(Rule("on", subjects={"A": True}))(Rule())
 
 
 # -- What people write -------------------------------------------------------------------------
@@ -169,6 +207,11 @@ def test_deciding_remembers_a_bounded_number_of_units() -> None:
         ({"percent": 10, "by": "key"}, Rule("off", percent=10, by="key"), "10% by key"),
         ({"state": "off"}, Rule("off"), "off"),
         ({"subjects": {"A": "off"}}, Rule("on", subjects={"A": False}), "on (A=off)"),
+        (
+            {"subjects": {"A": "on", "B": True, "C": False}},
+            Rule("on", subjects={"A": True, "B": True, "C": False}),
+            "on (A=on, B=on, C=off)",
+        ),
         ({"killed": True}, Rule("on", killed=True), "killed"),
         ({"rolled_back": "p99"}, Rule("on", rolled_back="p99"), "rolled back: p99"),
         ({"killed": True, "only_holds": True}, evolve(HOLDS, killed=True), "killed"),
@@ -189,6 +232,24 @@ def test_rules_are_written_in_many_ways(written: object, rule: Rule, read: str) 
 )  # fmt: skip
 def test_nonsense_is_refused_with_the_forms_there_are(written: object) -> None:
     with pytest.raises(ConfigError, match="flag 'race' cannot be set to .* Write 'on', 'off'"):
+        parse_rule("race", written)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("twelve chars", "'twelve chars'"),
+        ("thirteen char", "a longer text"),
+        ("no", "'no'"),
+        (None, "None"),
+        (3, "3"),
+        (2.5, "2.5"),
+        (["A"], "a list"),
+    ],
+)
+def test_an_error_repeats_what_is_short_and_no_longer_text(written: object, shown: str) -> None:
+    """A longer text may be a secret at the wrong key."""
+    with pytest.raises(ConfigError, match=f"cannot be set to {re.escape(shown)}: "):
         parse_rule("race", written)
 
 
@@ -289,6 +350,13 @@ def test_the_overlay_is_private_and_read_back(tmp_path: Path) -> None:
     overlay.update("cache", lambda old: None if old else Rule("on"))
     assert overlay.read() == {"race": Rule("off", percent=10)}
     assert stat.S_IMODE(overlay.path.stat().st_mode) == 0o600
+
+
+def test_the_overlay_makes_the_folders_above_it(tmp_path: Path) -> None:
+    overlay = Overlay(tmp_path / "not" / "there")
+    overlay.update("race", kill)
+    assert overlay.read()["race"].killed
+    assert 0o700 == stat.S_IMODE(overlay.path.parent.stat().st_mode)
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])

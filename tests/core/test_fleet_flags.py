@@ -7,7 +7,6 @@ import asyncio
 import json
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 from attrs import evolve
@@ -17,19 +16,17 @@ from hypothesis import strategies as st
 from argo_mw import Argo, ConfigError, SharedUnavailable
 from argo_mw.app.application import engine_of
 from argo_mw.app.lifecycle import Lifecycle
-from argo_mw.base.tasks import Tasks
 from argo_mw.flags import Rule
-from argo_mw.flags.changes import kill, revive, roll_back, set_to, unset
+from argo_mw.flags.changes import Change, kill, revive, roll_back, set_to, unset
 from argo_mw.flags.fleet import MAX_FLAGS, Fleet, FleetFlag, dump_fleet, parse_fleet
 from argo_mw.flags.fleet_file import FleetFile
-from argo_mw.flags.fleet_follower import INTERVAL, UNHEARD_INTERVAL, FleetFollower
-from argo_mw.flags.fleet_store import CHANNEL, KEY, FleetStore
+from argo_mw.flags.fleet_follower import INTERVAL, UNHEARD_INTERVAL
+from argo_mw.flags.fleet_store import KEY
+from argo_mw.flags.model import HOLDS
 from argo_mw.flags.parse import format_rule
 from argo_mw.plugin import Trouble, context_of, flags_of
-from argo_mw.store import Ability, Shared
-from argo_mw.store.codec import Codecs
-from argo_mw.store.memory import MemoryShared
-from argo_mw.testing import FakeClock, RefusingStore, capture_events, settle
+from argo_mw.store import Ability
+from argo_mw.testing import FakeClock, capture_events, settle
 
 from .fleet import Machine, Store, Watching, machine, store  # noqa: F401 - fixtures
 
@@ -103,6 +100,33 @@ def test_a_change_is_the_later_one_wherever_clocks_stand() -> None:
 
 
 @pytest.mark.parametrize(
+    "steps",
+    [(kill, revive, kill), (set_to(Rule("on")), set_to(Rule("off")), set_to(Rule("on")))],
+    ids=["held", "set"],
+)
+def test_of_changes_there_and_back_the_last_one_counts(steps: tuple[Change, ...]) -> None:
+    flag = FleetFlag()
+    for now, change in enumerate(steps, 1):
+        before, flag = flag, flag.changed(change, now)
+        assert now == max(flag.set_at, flag.held_at)
+        assert flag == before.merged(flag)
+
+
+def test_a_change_dates_nothing_but_what_it_changes() -> None:
+    flag = FleetFlag().changed(set_to(Rule("off")), 1).changed(kill, 2)
+    assert (1, 2) == (flag.set_at, flag.held_at)
+    flag = flag.changed(set_to(Rule("on")), 3)
+    assert (3, 2) == (flag.set_at, flag.held_at)
+
+
+def test_holds_are_known_without_all_else_that_is_set() -> None:
+    fleet = Fleet()
+    for now, change in enumerate([set_to(Rule("off", percent=10)), kill]):
+        fleet = fleet.changed("race", change, now)
+    assert {"race": evolve(HOLDS, killed=True)} == fleet.holds
+
+
+@pytest.mark.parametrize(
     "plain",
     [None, [], {"format": 1}, {"format": 2, "flags": {}}, {"format": 0, "flags": {}}, {"format": 1, "flags": {"race": 1}},
      {"format": 1, "flags": {"race": {"rule": "on"}}},
@@ -131,117 +155,15 @@ def test_a_fleet_may_have_as_many_flags_as_are_read_back() -> None:
         fleet.changed("one more", kill, 1.0)
 
 
+def test_no_flag_is_added_to_what_two_fleets_have_made_too_many() -> None:
+    both = Fleet({f"f{n}": FleetFlag(Rule("on"), 1, 0) for n in range(MAX_FLAGS + 1)})
+    with pytest.raises(ConfigError, match=f"has {MAX_FLAGS} of them"):
+        both.changed("one more", kill, 1.0)
+
+
 def test_moments_are_counted_from_the_epoch() -> None:
     first = {"format": 1, "flags": {"race": {"rule": "on", "set_at": 0, "held_at": 0}}}
     assert FleetFlag(Rule("on"), 0, 0) == parse_fleet(first).flags["race"]
-
-
-# -- The store -------------------------------------------------------------------------------------
-
-
-class Counting(MemoryShared):
-    """Counts what is asked, and answers when it may.
-
-    Attributes:
-        written: How many values were to be replaced.
-        asked: How many values were asked for at the same time, at most.
-        may_answer: Set as long as it answers.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = 0
-        self.asked = 0
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-        self._asking = 0
-
-    async def compare_and_set(self, *args: Any, **more: Any) -> bool:
-        self.written += 1
-        return await super().compare_and_set(*args, **more)
-
-    async def get(self, key: str) -> bytes | None:
-        self._asking += 1
-        self.asked = max(self.asked, self._asking)
-        await self.may_answer.wait()
-        self._asking -= 1
-        return await super().get(key)
-
-
-async def test_a_change_is_in_the_store_when_it_is_made() -> None:
-    shared = Counting()
-    store = FleetStore(shared, Codecs(), FakeClock())
-    made = await store.change(Fleet(), "race", kill)
-    assert made == (await store.read()).fleet
-    assert made.rules["race"].killed
-
-
-async def test_what_the_store_holds_already_is_not_written_again() -> None:
-    shared = Counting()
-    store = FleetStore(shared, Codecs(), FakeClock())
-    killed = await store.change(Fleet(), "race", kill)
-    assert killed == await store.change(killed, "race", kill)
-    assert 1 == shared.written
-
-
-def follower(shared: Shared, clock: FakeClock, tasks: Tasks, file: Path) -> FleetFollower:
-    async def nothing() -> None: ...
-
-    store = FleetStore(shared, Codecs(), clock)
-    return FleetFollower(
-        store, FleetFile(file, shared_url), clock, tasks, take_up=nothing, report=print
-    )
-
-
-shared_url = "redis://one"
-
-
-async def test_announcements_during_a_look_are_answered_by_one_more(tmp_path: Path) -> None:
-    shared, clock, tasks = Counting(), FakeClock(), Tasks()
-    following = follower(shared, clock, tasks, tmp_path)
-    await following.start()
-    shared.may_answer.clear()
-    for _ in range(3):
-        await shared.publish(CHANNEL, b"changed")
-        await settle()
-    assert ["argo-mw:fleet-flags"] == tasks.names
-    shared.may_answer.set()
-    await settle()
-    assert 1 == shared.asked
-    await following.aclose()
-    await tasks.aclose()
-
-
-async def test_a_follower_that_is_closed_during_a_look_looks_no_more(tmp_path: Path) -> None:
-    shared, clock, tasks = Counting(), FakeClock(), Tasks()
-    before = clock.pending
-    following = follower(shared, clock, tasks, tmp_path)
-    await following.start()
-    shared.may_answer.clear()
-    await shared.publish(CHANNEL, b"changed")
-    await settle()
-    await following.aclose()
-    shared.may_answer.set()
-    await settle()
-    assert [] == tasks.names
-    assert before == clock.pending
-    await tasks.aclose()
-
-
-async def test_a_store_without_channels_is_asked_for_one_every_ten_seconds(tmp_path: Path) -> None:
-    """It may note each attempt; in between it is read."""
-    clock, tasks = FakeClock(), Tasks()
-    shared = RefusingStore(MemoryShared(clock=clock))
-    shared.refuse([Ability.HEAR])
-    following = follower(shared, clock, tasks, tmp_path)
-    await following.start()
-    asked, read = shared.asked[Ability.HEAR], shared.asked[Ability.READ]
-    for _ in range(int(2.5 * INTERVAL / UNHEARD_INTERVAL)):
-        await clock.advance(UNHEARD_INTERVAL)
-    assert 2 == shared.asked[Ability.HEAR] - asked
-    assert 40 < shared.asked[Ability.READ] - read
-    await following.aclose()
-    await tasks.aclose()
 
 
 # -- On disk ---------------------------------------------------------------------------------------
