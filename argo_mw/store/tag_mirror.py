@@ -5,7 +5,7 @@ The proof at the top of ``tag_versions.py`` refers to this module as the mirror.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Final
 
 from attrs import define, frozen
@@ -87,6 +87,10 @@ class TagMirror:
     def get(self, name: str) -> KnownVersions | None:
         """Return the versions of the tag *name*, or ``None`` where they are not mirrored."""
         return self._known.get(name)
+
+    def holds(self, names: Set[str]) -> bool:
+        """Return whether the versions of all *names* are mirrored."""
+        return self._known.keys() >= names
 
     def versions(self, names: Iterable[str]) -> tuple[TagVersion, ...] | None:
         """Return the versions of *names*, or ``None`` when one of them is not mirrored."""

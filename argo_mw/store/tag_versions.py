@@ -49,7 +49,7 @@ Each process mirrors the versions it needs (``tag_mirror.py``), a reader reads t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Any, Final
 
 from argo_mw.base.clock import Clock
@@ -226,12 +226,14 @@ class TagVersions:
 
     # -- reading versions ----------------------------------------------------------------
 
-    def prefetch(self, tags: Iterable[str]) -> None:
+    def prefetch(self, tags: Set[str]) -> None:
         """Begin to read the versions of *tags*, because a :meth:`load` may follow soon.
 
         Asked beside something else that is read from the store, it takes no time of its own.
         """
-        self._reader.prefetch(names_of(tags, everything=False))
+        # Nearly always all are mirrored, and a tag is nearly always its own name.
+        if not self._mirror.holds(tags):
+            self._reader.prefetch(names_of(tags, everything=False))
 
     async def load(self, tags: Iterable[str]) -> TagSnapshot:
         """Return the versions of *tags* now: call it before a load, keep the result beside it.

@@ -530,7 +530,7 @@ async def test_a_tag_that_was_recorded_twice_and_replaced_in_between_makes_a_mis
 @pytest.mark.parametrize("odd", ["\ud800", "a\udfffb" * 300, "é" * 300, "\0", "x" * 10_000])
 async def test_a_tag_that_no_key_can_hold_is_like_any_other(here, there, odd):
     here, there = here.tag_versions, there.tag_versions
-    here.prefetch([odd])
+    here.prefetch({odd})
     one, other = await here.load([odd]), await there.load(["AAPL"])
     assert await there.check(one) is FRESH
     assert await here.invalidate([odd])
@@ -663,8 +663,8 @@ async def test_no_interleaving_serves_an_invalidated_entry(seed):  # noqa: C901
 
 async def test_a_read_that_was_begun_beforehand_is_not_made_again(here):
     here.shared.hold["create_many"] = asyncio.Event()
-    here.tag_versions.prefetch(["a", "b"])
-    here.tag_versions.prefetch(["a"])
+    here.tag_versions.prefetch({"a", "b"})
+    here.tag_versions.prefetch({"a"})
     loading = asyncio.create_task(here.tag_versions.load(["b", "a"]))
     await settle()
     assert not loading.done()
@@ -676,7 +676,7 @@ async def test_a_read_that_was_begun_beforehand_is_not_made_again(here):
 
 async def test_a_read_that_was_begun_beforehand_ends_with_its_owner(here):
     here.shared.hold["create_many"] = asyncio.Event()
-    here.tag_versions.prefetch(["a"])
+    here.tag_versions.prefetch({"a"})
     await settle()
     await here.tag_versions.aclose()
     assert [] == [t for t in asyncio.all_tasks() if "tag-versions-read" in t.get_name()]
@@ -684,7 +684,7 @@ async def test_a_read_that_was_begun_beforehand_ends_with_its_owner(here):
 
 async def test_an_invalidation_during_a_read_that_was_begun_beforehand_wins(here, there):
     here.shared.hold["create_many"] = asyncio.Event()
-    here.tag_versions.prefetch(["a"])
+    here.tag_versions.prefetch({"a"})
     await settle()
     await there.tag_versions.invalidate(["a"])
     await settle()

@@ -47,33 +47,6 @@ _NOT_INVALIDATED = (Freshness.FRESH, Freshness.STALE)
 _NO_ANSWER = (UpstreamError, AllUpstreamsFailed, Refusal, DeadlineExceeded)
 
 
-class _Look:
-    """A look into the store that other callers may wait for.
-
-    Attributes:
-        ended: Whether it was made to its end, whatever it found.
-    """
-
-    __slots__ = ("_waiter", "ended")
-
-    def __init__(self) -> None:
-        # Made by the first caller that waits: nearly all looks have none, and it costs 0.5 µs.
-        self._waiter: asyncio.Future[None] | None = None
-        self.ended = False
-
-    async def wait(self) -> bool:
-        """Wait until it is over; return whether it came to its end."""
-        if self._waiter is None:
-            self._waiter = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._waiter)
-        return self.ended
-
-    def wake(self) -> None:
-        """Let the callers that wait go on."""
-        if self._waiter is not None:
-            self._waiter.set_result(None)
-
-
 class Cache:
     """Keeps answers while they are fresh: in memory, and in the store that instances share.
 
@@ -100,7 +73,8 @@ class Cache:
         self._events = context.events
         self._versions = context.tag_versions
         self._opened = opened
-        self._looks: dict[str, _Look] = {}
+        # Each key that is looked for, with what other callers wait for: nearly all looks have none.
+        self._looks: dict[str, asyncio.Future[bool] | None] = {}
         self._throttle = Throttle(config.throttle, context.clock)
         self._being_renewed: dict[str, CacheEntry] = {}
         # One wait for the answer, and one for versions of its tags that are not mirrored.
@@ -270,37 +244,45 @@ class Cache:
     # -- the store -----------------------------------------------------------------------------
 
     async def _find_stored(self, shared: SharedLevel, call: Call) -> Outcome | None:
-        looking = self._from_store(shared, call)
         if call.key in self._looks:  # another caller's, since this was asked for: maybe several
             limit = self._monotonic() + self.find_timeout
             try:
-                found = await fail_at(looking, limit, self._clock)
+                found = await fail_at(self._from_store(shared, call), limit, self._clock)
             except TimeLimitExceeded:
                 return None
         else:
-            found = await looking
+            found = await self._look(shared, call)
         return found if isinstance(found, Outcome) else None
 
     async def _from_store(self, shared: SharedLevel, call: Call) -> Outcome | CacheEntry | None:
+        """Return what :meth:`_look` finds, or what memory has once another caller's look ends."""
+        if call.key in self._looks and await self._join_look(call.key):
+            return await self._from_memory(call)
+        return await self._look(shared, call)
+
+    async def _look(self, shared: SharedLevel, call: Call) -> Outcome | CacheEntry | None:
         """Return the fresh answer in the store, an entry that is not fresh, or ``None``."""
         key = call.key
-        if key in self._looks and await self._join_look(key):
-            return await self._from_memory(call)
-        look = self._looks[key] = _Look()
-        self._versions.prefetch(call.tags)
+        alone = key not in self._looks  # always, but where memory keeps nothing
+        if alone:
+            self._looks[key] = None
+        ended = False
         try:
+            self._versions.prefetch(call.tags)
             found = self._take(await shared.get(call), call)
-            look.ended = True
+            ended = True
         finally:
-            look.wake()
-            if self._looks.get(key) is look:
-                del self._looks[key]
+            if alone and (waiter := self._looks.pop(key)) is not None:
+                waiter.set_result(ended)
         return found
 
     async def _join_look(self, key: str) -> bool:
         """Wait for another caller's look; return whether memory now holds what it has found."""
-        while self._config.memory and (look := self._looks.get(key)) is not None:
-            if await look.wait():
+        while self._config.memory and key in self._looks:
+            waiter = self._looks[key]
+            if waiter is None:
+                waiter = self._looks[key] = asyncio.get_running_loop().create_future()
+            if await asyncio.shield(waiter):
                 return True
         return False
 

@@ -17,7 +17,7 @@ async def chain(url: str) -> AsyncIterator[Ask]:
     beside = [name for name in Plugins.load().names if name not in (*SLOTS, "redis")]
     config = {
         "argo": {"shared": f"{url}?timeout=10", "strict": True, "block": beside},
-        "plugins": {"cache": {"memory": False, "ttl": 3600.0, "store_timeout": 10.0}},
+        "plugins": {"cache": {"memory": False, "ttl": 3600.0, "store_timeout": 2.0}},
     }
     loads = 0
 
