@@ -39,9 +39,12 @@ class EndsWithClient:
         traceback: TracebackType | None,
     ) -> None:
         self._timer.cancel()
-        if self._watching is not None:
-            self._watching.cancel()
-            await self._ended(self._watching)
+        # Let go of the task: with its cancellation it holds this object, and each request would
+        # leave a circle for the garbage collection, which holds up all others.
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await self._ended(watching)
         if not self._left:
             return
         if kind is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,28 @@ def test_the_command_runs_an_application_that_works_at_the_address_it_is_given(
     beyond = CliRunner().invoke(cli, [*words[:3], "--host", "0.0.0.0"])
     assert 1 == beyond.exit_code
     assert "in the clear" in beyond.output
+
+
+def test_collections_pass_over_what_the_command_has_loaded_once_it_listens(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    frozen: list[int] = []
+
+    async def serve(_: Gateway, __: GatewayConfig, ready: Callable[[str], object]) -> None:
+        frozen.append(gc.get_freeze_count())
+        ready("http://127.0.0.1:4280")
+        frozen.append(gc.get_freeze_count())
+
+    monkeypatch.setattr(server, "serve", serve)
+    file = tmp_path / "argo.toml"
+    file.write_text('[argo]\nshared = "memory://"\n')
+    try:
+        done = CliRunner().invoke(cli, ["--config", str(file), "gateway"])
+    finally:
+        gc.unfreeze()
+    assert 0 == done.exit_code, done.output
+    before, after = frozen
+    assert after > before + 10_000
 
 
 async def test_routes_of_any_http_api_are_asked_below_their_name(

@@ -19,6 +19,7 @@ from argo_mw.plugin import (
     WebStream,
 )
 from argo_mw_llm.concealed import Concealment
+from argo_mw_llm.connections import Connections
 from argo_mw_llm.exchange import SAMPLE, Asked, Exchanged, exchanged
 from argo_mw_llm.outgoing import Outgoing, outgoing, with_fields
 from argo_mw_llm.own_response import Intake, OwnResponse
@@ -49,7 +50,7 @@ class Relay:
     Args:
         context: The clock, and the owner of the tasks that read streams.
         max_bytes: Bytes of an answer that are taken in at most.
-        transport: What sends; by default httpx2's own, made when it is first needed.
+        transport: What sends; by default connections of its own, made when first needed.
 
     Attributes:
         max_bytes: As given; what the configuration says may change.
@@ -176,10 +177,7 @@ class Relay:
     @property
     def _sending(self) -> httpx2.AsyncBaseTransport:
         if self._transport is None:
-            limits = httpx2.Limits(
-                max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS
-            )
-            self._transport = httpx2.AsyncHTTPTransport(limits=limits)
+            self._transport = Connections(self._context.clock, _MAX_CONNECTIONS)
         return self._transport
 
     def _outgoing(
