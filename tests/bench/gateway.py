@@ -12,7 +12,7 @@ from pathlib import Path
 
 from argo_mw_llm.cost_file import COSTS, read
 from argo_mw_sandbox import Latency, SandboxConfig, SandboxProcess
-from tests.bench.gateway_stage.load import Load, question
+from tests.bench.gateway_stage.load import LEAD, Load, Taken, question
 from tests.bench.gateway_stage.proxies import Proxy, bare, gateway, litellm
 
 PROVIDERS = ("claude", "deepseek", "openai")
@@ -51,19 +51,26 @@ async def added_latency(args: argparse.Namespace, folder: Path) -> dict[str, obj
     with SandboxProcess(config) as sandbox, bare(sandbox.url("claude")) as nothing:
         with gateway({"claude": sandbox.url("claude")}, _new(folder)) as ours:
             loads = [Load(one.url, one.key) for one in (nothing, ours)]
-            found: list[list[float]] = [[], []]
+            found: list[list[Taken]] = [[], []]
+            cpu = [0.0, 0.0]
             for turn in range(args.rounds + 1):
-                for at, load in enumerate(loads):
-                    first = (turn * 2 + at) * 1_000_000
-                    seconds = args.seconds if turn else 2.0
-                    latencies = await load.open_loop(seconds, RATE, first)
-                    found[at] += latencies if turn else []
+                for at, (load, proxy) in enumerate(zip(loads, (nothing, ours), strict=True)):
+                    first, before = (turn * 2 + at) * 1_000_000, proxy.cpu
+                    taken = await load.open_loop(args.seconds if turn else 0.0, RATE, first)
+                    found[at] += taken
+                    cpu[at] += proxy.cpu - before if turn else 0.0
             for load in loads:
                 await load.close()
-    figures: dict[str, object] = {}
+    requests = args.rounds * (args.seconds + LEAD) * RATE
+    figures: dict[str, object] = {
+        "bare_open_cpu_ms": cpu[0] / requests * 1000,
+        "gateway_open_cpu_ms": cpu[1] / requests * 1000,
+        "load_late_p99_ms": _quantile([one.late for some in found for one in some], 0.99) * 1000,
+    }
     ratios = []
     for name, share in (("p50", 0.5), ("p99", 0.99)):
-        added = [max(_quantile(some, share) - UPSTREAM, 1e-9) * 1000 for some in found]
+        seconds = [[one.seconds for one in some] for some in found]
+        added = [max(_quantile(some, share) - UPSTREAM, 1e-9) * 1000 for some in seconds]
         ratios.append(added[1] / added[0])
         figures |= {f"bare_{name}_ms": added[0], f"gateway_{name}_ms": added[1]}
     return {**figures, "vs_bare_proxy": max(ratios)}

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 
 def question(number: int, path: str = "/v1/messages", **more: object) -> bytes:
@@ -23,6 +23,25 @@ def question(number: int, path: str = "/v1/messages", **more: object) -> bytes:
     limit = {"max_tokens": 100} if path.endswith("/messages") else {}
     messages = [{"role": "user", "content": content}]
     return json.dumps({"model": model, "messages": messages, **limit, **more}).encode()
+
+
+LEAD = 2.0
+"""Seconds at the beginning of an open loop, before those that count."""
+AHEAD = 0.5
+"""Seconds in which an open loop makes its tasks: the first would be late by that."""
+
+
+@frozen
+class Taken:
+    """How long a question took.
+
+    Attributes:
+        seconds: From when it was due until its answer had come.
+        late: What of that it was asked too late, which is none of the proxy's doing.
+    """
+
+    seconds: float
+    late: float
 
 
 @define
@@ -60,20 +79,25 @@ class Load:
         self._idle.append((reader, writer))
         return status
 
-    async def open_loop(self, seconds: float, rate: float, first: int) -> list[float]:
-        """The latencies of questions that are sent at *rate* a second, whatever comes back."""
+    async def open_loop(self, seconds: float, rate: float, first: int) -> list[Taken]:
+        """How long questions took that are sent at *rate* a second, whatever comes back.
+
+        Those of the first ``LEAD`` seconds open the connections, and are left out.
+        """
         loop = asyncio.get_running_loop()
-        started, latencies = loop.time(), list[float]()
+        started, taken = loop.time() + AHEAD, list[Taken]()
 
         async def one(at: int) -> None:
             due = started + at / rate
             await asyncio.sleep(due - loop.time())
+            began = loop.time()
             status = await self.ask(question(first + at))
             assert status == 200, status
-            latencies.append(loop.time() - due)
+            if due >= started + LEAD:
+                taken.append(Taken(loop.time() - due, began - due))
 
-        await asyncio.gather(*(one(at) for at in range(round(seconds * rate))))
-        return latencies
+        await asyncio.gather(*(one(at) for at in range(round((LEAD + seconds) * rate))))
+        return taken
 
     async def closed_loop(self, bodies: Iterable[bytes], callers: int) -> float:
         """The seconds that *callers* take to ask all of *bodies*."""
