@@ -93,7 +93,7 @@ class ArgoProvider(AbstractProvider):
 
     Args:
         argo: The application; it is open while the provider is in use.
-        variants: What flags mean that are no plain switches, by the names that programs ask for.
+        variants: What flags mean that are not plain switches, by the names that programs ask for.
         prefix: What the names of flags begin with that programs leave out, such as ``shop.``.
     """
 

@@ -106,7 +106,7 @@ def installed() -> Plugins:
 def default(field: attrs.Attribute[object]) -> str:
     """A field's default, as it is written in TOML."""
     value: object = field.default
-    make = getattr(value, "factory", None)  # attrs.Factory is no class to type checkers
+    make = getattr(value, "factory", None)  # attrs.Factory is not a class to type checkers
     if callable(make):
         value = make()
     match value:

@@ -209,7 +209,7 @@ class Argo(Caller):
                 answer's key.
 
         Raises:
-            BadParameter: *ttl* or *grace* is no duration.
+            BadParameter: *ttl* or *grace* is not a duration.
             ConfigError: The function is not async, a parameter of it has no name, or the
                 operation's name is taken.
         """

@@ -155,8 +155,8 @@ class Caller:
             extensions: Values for layers, by names that begin with a plugin's name and a dot.
 
         Raises:
-            BadParameter: A number is not above zero, *ttl* is no duration, the tenant has no name
-                or is no text, or *refresh* says the opposite of *read* or *store*.
+            BadParameter: A number is not above zero, *ttl* is not a duration, the tenant's name is
+                empty or not text, or *refresh* contradicts *read* or *store*.
         """
         if tenant is not None:
             check_tenant(tenant)

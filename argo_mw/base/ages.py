@@ -1,4 +1,4 @@
-"""Ages: how long ago a time of the wall clock was, also after that clock was put back."""
+"""Ages: how long ago a wall-clock time was, even after the clock was set back."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from attrs import frozen
 from argo_mw.base.clock import Clock
 
 TOLERANCE = 0.005
-"""Seconds that the wall clock may lose unnoticed: reading two clocks takes time."""
+"""Seconds by which the wall clock may be set back unnoticed: reading two clocks takes time."""
 
 _MAX_STEPS = 16
 
 
 @frozen
 class _Step:
-    """The wall clock was put back.
+    """A moment at which the wall clock was set back.
 
     Attributes:
-        until: What it showed, or would have shown, when this was noticed.
-        seconds: By how much.
+        until: What the clock would have shown, without the step, when the step was noticed.
+        seconds: By how much it was set back.
     """
 
     until: float
@@ -26,15 +26,15 @@ class _Step:
 
 
 class Ages:
-    """Tells ages that never shrink, for one process.
+    """Computes ages that never shrink within one process.
 
-    A time that the wall clock had passed before it was put back counts as a time from before: it is
-    older than the clock says, by as much as that was put back. So what is stamped right after such
-    a step counts as older than it is, until the clock has caught up. A clock that is put forward
-    makes everything older, as it says itself.
+    When the clock is set back, every timestamp that it had already passed counts as taken before
+    the step, so the size of the step is added to its age. A timestamp taken right after the step
+    therefore looks older than it is, until the clock has caught up. A clock set forward needs no
+    correction.
 
     Args:
-        clock: The wall clock, and the monotonic one that tells when it was put back.
+        clock: The wall clock, and the monotonic clock that reveals a step.
     """
 
     __slots__ = ("_ahead", "_clock", "_steps")
@@ -45,7 +45,7 @@ class Ages:
         self._ahead = clock.time() - clock.monotonic()
 
     def observe(self, before: float) -> float:
-        """Return the time of the wall clock; notice whether it was put back since the last look.
+        """Return the time of the wall clock; notice whether it was set back since the last reading.
 
         *before* is the monotonic time, read just before.
         """
@@ -61,7 +61,7 @@ class Ages:
         return wall
 
     def since(self, moment: float) -> float:
-        """Return the seconds since wall time *moment*; less than 0 if it is yet to come."""
+        """Return the seconds since wall time *moment*; negative if it lies in the future."""
         age = self.observe(self._clock.monotonic()) - moment
         for step in self._steps:
             if moment <= step.until:
@@ -71,7 +71,7 @@ class Ages:
     def _put_back(self, until: float, seconds: float) -> None:
         steps = self._steps
         if steps:
-            # What may be from before an earlier step may be from before this one as well.
+            # A timestamp that may predate an earlier step may predate this one as well.
             until = max(until, steps[-1].until)
         if len(steps) == _MAX_STEPS:
             first, second = steps[:2]

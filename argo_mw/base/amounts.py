@@ -1,4 +1,4 @@
-"""Amounts of money as people read them: small ones are no row of zeros."""
+"""Amounts of money for people to read: small ones keep their digits instead of a row of zeros."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 _SMALL: Final = 0.001
 _LEAST: Final = 1e-9
-"""The least that is booked: a billionth of a dollar."""
+"""The smallest amount that is booked: a billionth of a dollar."""
 
 
 def dollars(usd: float | None) -> str:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _MAX_OBJECTS: Final = 1_000_000
 _NO_DATA: Final = (type, ModuleType, FunctionType, BuiltinFunctionType)
-# What pandas' infer_dtype calls columns of immutable objects: a fifth of the time that it takes to
-# look at each cell.
+# What pandas' infer_dtype calls columns of immutable objects; it is five times faster than looking
+# at each cell.
 _FROZEN_COLUMNS: Final = frozenset(
     {"string", "bytes", "boolean", "integer", "floating", "mixed-integer-float", "decimal"}
     | {"datetime", "datetime64", "date", "time", "timedelta", "period", "empty"}

@@ -1,10 +1,11 @@
-"""Cancellations: those that somebody asked for, those of a deadline, and failures that look alike.
+"""Telling requested cancellations from deadlines, and from failures that look like cancellations.
 
 Code may raise ``CancelledError`` although nobody has cancelled its task: a connection pool gives up
-the task that a request waits for, a library ends its own nursery. That is a failure of that code.
-Passed on, it would end a caller's task that nobody wants to end. So it is with any other exception
-that is no ``Exception``, such as a ``GeneratorExit`` that code raises by itself, or the panic of a
-native library; but not with ``KeyboardInterrupt`` and ``SystemExit``, which end the program.
+the task that a request waits for, a library ends its own nursery. That is a failure of that code:
+passed on, it would end a caller's task that nobody wants to end. The same holds for any other
+exception outside ``Exception``, such as a ``GeneratorExit`` that code raises by itself, or the
+panic of a native library; but not for ``KeyboardInterrupt`` and ``SystemExit``, which end the
+program.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _comes_from_below(error: BaseException) -> bool:
 def is_time_limit(error: asyncio.CancelledError) -> bool:
     """Return whether *error* comes from a deadline of the waiting task.
 
-    Of several causes the first one counts.
+    If there are several causes, the first one counts.
     """
     return error.args == (TIME_LIMIT,)
 
@@ -60,9 +61,9 @@ def described(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message of *error*, whatever reading it raises.
+    """Return the message of *error*, or a placeholder if reading it raises.
 
-    Nothing that was taken for a call may stay taken because an error cannot say what it is.
+    What a call has reserved must be given back even if its error cannot be printed.
     """
     try:
         return str(error)

@@ -42,7 +42,7 @@ class Timer(Protocol):
 class SystemClock:
     """The machine's own clocks.
 
-    Timers ring no earlier than asked, and late by at most two milliseconds or 1.6 % of their delay.
+    Timers never fire early, and at most two milliseconds or 1.6 % of their delay late.
     """
 
     __slots__ = ("_timers",)

@@ -69,16 +69,16 @@ def fail_at(
 def limited_wait(
     clock: Clock, seconds: float | None
 ) -> AbstractAsyncContextManager[Callable[[], object]]:
-    """Limit the block to *seconds*, ``None`` for no limit, until what is yielded is called.
+    """Limit the block to *seconds*, until it calls the function that it is given.
 
-    For a client with timeouts of its own, which hold once its request is under way.
+    For a client with timeouts of its own, which apply once its request is under way.
 
     Args:
         clock: Measures the time.
         seconds: The limit in seconds; ``None`` for no limit.
 
     Raises:
-        DeadlineExceeded: They have passed; the block was cancelled and has ended.
+        DeadlineExceeded: The time is up; the block was cancelled and has ended.
     """
     return _UNLIMITED if seconds is None else _LimitedWait(clock, seconds)
 
@@ -111,7 +111,7 @@ class _Alarm:
         self._task.cancel(self._message)
 
     def answered(self) -> None:
-        """Take the cancellation back: the awaited code has ended in something else."""
+        """Take the cancellation back, because the awaited code ended in another way."""
         if self._rang:
             self._task.uncancel()
 
@@ -120,9 +120,9 @@ class _Alarm:
 
 
 class _LimitedWait:
-    """The block of :func:`limited_wait`: what stops it is kept, and keeps nothing of its task."""
+    """The context manager of :func:`limited_wait`; once it is left, it refers to no task."""
 
-    # A class, and not a generator: of each request of an SDK, that would take as long as its key.
+    # A class, because a generator would cost each request of an SDK as much as making its key.
     __slots__ = ("_alarm", "_clock", "_seconds", "_timer")
 
     def __init__(self, clock: Clock, seconds: float) -> None:
@@ -132,7 +132,7 @@ class _LimitedWait:
         self._timer: Timer | None = None
 
     async def __aenter__(self) -> Callable[[], object]:
-        # Without the message of a deadline: to the layers, its caller has left.
+        # Without the message of a deadline: to the layers it looks as if the caller had left.
         self._alarm = _Alarm(None)
         when = self._clock.monotonic() + self._seconds
         self._timer = self._clock.call_at(when, self._ring)

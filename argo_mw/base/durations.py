@@ -28,7 +28,7 @@ def seconds(duration: float | str) -> float:
             and ``w``.
 
     Raises:
-        BadParameter: It is no duration, or negative.
+        BadParameter: It is not a duration, or negative.
     """
     if isinstance(duration, str):
         return _read(duration)
@@ -55,4 +55,4 @@ def _read(text: str) -> float:
 
 def _no_duration(given: object) -> BadParameter:
     example = 'write seconds, or a text such as "90s" or "1h30m"'
-    return BadParameter(f"{repr(given)[:_MAX_TEXT]} is no duration; {example}")
+    return BadParameter(f"{repr(given)[:_MAX_TEXT]} is not a duration; {example}")

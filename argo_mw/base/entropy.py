@@ -1,4 +1,4 @@
-"""Random bytes, drawn from the operating system by the page: it is slow to ask for each piece."""
+"""Random bytes, drawn from the operating system by the page: a system call for each is slow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def random_bytes(count: int) -> bytes:
-    """Return *count* random bytes, 16 at most, that nobody else is given.
+    """Return *count* random bytes, at most 16, none of which is ever returned again.
 
     For identifiers and versions, not for secrets: the next ones wait in memory.
     """

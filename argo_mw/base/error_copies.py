@@ -27,7 +27,7 @@ from argo_mw.base.snapshots import copied
 E = TypeVar("E", bound=BaseException)
 
 _MAX_OBJECTS: Final = 10_000
-"""Objects in one field; a field that holds more is no data, and is shared."""
+"""Objects in one field; a field that holds more is not data, and is shared."""
 
 _NOT_FIELDS: Final = frozenset(
     {
@@ -36,7 +36,7 @@ _NOT_FIELDS: Final = frozenset(
     }
 )
 _BY_REFERENCE: Final = frozenset({(AttributeError, "obj")})
-"""Fields that say where an error happened, and are no part of it."""
+"""Fields that say where an error happened, and are not part of it."""
 
 Descriptor = MemberDescriptorType | GetSetDescriptorType
 
@@ -61,7 +61,7 @@ class _Copies:
 
     def __init__(self, *, traceback: bool) -> None:
         self._traceback = traceback
-        # The originals are kept too: an identity is only as good as its object is alive.
+        # The originals are kept too, since the id of an object that is gone may be used again.
         self._made: dict[int, tuple[BaseException, BaseException]] = {}
         self._containers: dict[int, tuple[object, object]] = {}
         self._unlinked: deque[BaseException] = deque()
@@ -139,7 +139,7 @@ class _Copies:
             _set(made, "__traceback__", error.__traceback__)
 
     def _field(self, value: object) -> object:
-        """Return *value* as the field of a copy: data is copied, resources are shared."""
+        """Return *value* for the field of a copy: data is copied, resources are shared."""
         if is_immutable(value):
             return value
         if isinstance(value, BaseException):
@@ -164,7 +164,7 @@ class _Copies:
 
 
 def _set(error: BaseException, name: str, value: object) -> None:
-    """Set what every error has, past a class that lets nothing be set."""
+    """Set a field that every error has, even if its class forbids setting attributes."""
     vars(BaseException)[name].__set__(error, value)
 
 
@@ -219,10 +219,10 @@ def _copy_data(value: object) -> object:
 
 
 def _is_data(kind: type) -> bool:
-    """Return whether objects of *kind* are what their attributes are.
+    """Return whether the attributes of an object of *kind* are all that there is to it.
 
-    A class that ends what its objects hold, or that says how they are pickled, holds more: a
-    connection, the stream of a response.
+    A class with a finalizer or with pickling of its own holds more, such as a connection or the
+    stream of a response.
     """
     if hasattr(kind, "__del__"):
         return False

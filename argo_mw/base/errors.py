@@ -16,7 +16,7 @@ from argo_mw.base.secret import redact
 _MAX_LINE = 1000
 _MAX_READ = 20 * _MAX_LINE
 _NEVER = 1e12
-"""Seconds, and seconds since the epoch, that nothing is waited for."""
+"""Seconds, and seconds since the epoch, beyond which nothing is waited for."""
 
 E = TypeVar("E", bound=BaseException)
 
@@ -24,8 +24,8 @@ E = TypeVar("E", bound=BaseException)
 class ArgoError(Exception):
     """The root of every error that the framework raises on purpose.
 
-    Its message holds no secret of this process, no password in a URL and nothing that a terminal
-    would obey.
+    Its message holds no secret of this process, no password in a URL and no control character that
+    a terminal would obey.
     """
 
     def __init__(self, *arguments: object) -> None:
@@ -73,7 +73,7 @@ class CallCycle(BadCall):
 
 
 class ScopeConflict(BadCall):
-    """A public operation called one whose answers belong to a tenant; that was not asked."""
+    """A public operation called one whose answers belong to a tenant; the call was not made."""
 
 
 class Refusal(ArgoError):
@@ -138,9 +138,9 @@ class UpstreamError(ArgoError):
         upstream: Its name.
         action: What to do about it.
         retry_after: Seconds to wait before asking it again, or ``None`` when unknown; a number that
-            is no time, such as NaN, counts as unknown.
+            is not a time, such as NaN, counts as unknown.
         status: The HTTP status, when there was one.
-        raised: What its code raised, where that was no error of this tree; else ``None``.
+        raised: What its code raised, where that was not an error of this tree; else ``None``.
     """
 
     def __init__(
@@ -250,13 +250,14 @@ class Closed(ArgoError):
 
 
 def _time(seconds: float | None) -> float | None:
-    # An upstream's own word, or another process's: waiting for NaN would end the event loop.
+    # The number comes from an upstream or another process: waiting for NaN would end the event
+    # loop.
     fine = isinstance(seconds, (int, float)) and 0 <= seconds < _NEVER
     return seconds if fine else None
 
 
 def _in_short(text: str) -> str:
-    # Cut twice: what is cut through by the first, such as a secret, is not shown after the second.
+    # Cut twice, so that a secret that the first cut has split is not shown in part.
     line = printable(redact(text[:_MAX_READ]))
     return line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 1]}…"
 
@@ -268,8 +269,8 @@ def _shown(text: str) -> str:
 def hide_causes(error: ArgoError) -> None:
     """Replace the causes of *error* by a note if one of them shows a secret of this process.
 
-    A cause is what a vendor's library raised: an echo of the key in it would be written by every
-    logger that writes tracebacks.
+    A cause is what a vendor's library raised: if it echoes the key, every logger that writes
+    tracebacks would write the key.
     """
     causes = list(_causes(error))
     shown = ["".join(traceback.format_exception_only(cause)).strip() for cause in causes]

@@ -5,8 +5,8 @@ arguments, and differs whenever values differ in type or content: ``1``, ``1.0``
 ``True`` are four different values. A value without stable content, such as an open file or a
 function, is refused by name instead of being keyed by its address.
 
-The encoding is prefix-free: every value is a type tag, a length and its content, so no two
-different values share an encoding, whatever they contain.
+The encoding is prefix-free: every value is a type tag, a length and its content, so different
+values never share an encoding.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from typing import Final
 from msgspec import MsgspecError, msgpack
 
 SCALE: Final = 5
-"""The scale in OpenTelemetry's words: 2**5 buckets for each doubling, so 1.1 % is the most that a
-quantile is off."""
+"""The scale in OpenTelemetry's terms: 2**5 buckets for each doubling, so a quantile is off by 1.1 %
+at most."""
 
 _PER_DOUBLING: Final = 2**SCALE
 _LEAST: Final = 2.0**-20
@@ -41,7 +41,7 @@ class Histogram:
         self.buckets: defaultdict[int, int] = defaultdict(int, buckets or {})
 
     def add(self, value: float, times: int = 1) -> None:
-        """Count *value*, *times* over; what is no number is not counted."""
+        """Count *value*, *times* over; NaN is ignored."""
         if value > _LEAST:
             if value > _GREATEST:
                 value = _GREATEST
@@ -112,14 +112,14 @@ class Histogram:
         """Return the histogram that *data* describes.
 
         Raises:
-            ValueError: It is no such data.
+            ValueError: It is not such data.
         """
         try:
             zeros, total, packed = data
             buckets = msgpack.decode(packed, type=dict[int, int])  # type: ignore[call-overload]
             return cls(int(zeros), float(total), buckets)  # type: ignore[call-overload,arg-type]
         except (MsgspecError, TypeError, ValueError) as error:
-            msg = "this is no histogram"
+            msg = "this is not a histogram"
             raise ValueError(msg) from error
 
     def __eq__(self, other: object) -> bool:
@@ -134,5 +134,5 @@ class Histogram:
 
 
 def _middle(index: int) -> float:
-    """Return the value in bucket *index* that no value in it is far from, in ratio."""
+    """Return the geometric middle of bucket *index*."""
     return float(2.0 ** ((index + 0.5) / _PER_DOUBLING))

@@ -22,8 +22,8 @@ def _check_names(_: object, __: Attribute[frozenset[str]], names: frozenset[str]
     for name in sorted(names):
         if name not in (host_name(name), host_name(f"[{name}]")):
             msg = (
-                f"{name!r} under `hosts` is no name that a request can have: write the bare name, "
-                "without scheme, port and brackets"
+                f"{name!r} under `hosts` is not a name that a request can have: write the bare "
+                "name, without scheme, port and brackets"
             )
             raise ConfigError(msg)
 
@@ -32,7 +32,7 @@ def _check_names(_: object, __: Attribute[frozenset[str]], names: frozenset[str]
 class HostNames:
     """The names under which a service answers: those of loopback, and its own.
 
-    A page of the internet whose name is rebound to this machine's address asks under that name.
+    A web page whose name was rebound to this machine's address sends its requests under that name.
 
     Attributes:
         own: Further names or addresses, in any case, without scheme, port and brackets.
@@ -59,7 +59,7 @@ def host_name(host: str | None) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a service that binds to *host* is reached from this machine only."""
+    """Return whether a service that binds to *host* can be reached from this machine only."""
     if host.lower() == "localhost":
         return True
     try:

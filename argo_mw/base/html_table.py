@@ -1,4 +1,4 @@
-"""Values as HTML, for notebooks: whatever is in them, it is shown and does nothing."""
+"""Values as HTML for notebooks, escaped so that nothing in them takes effect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def as_html(value: object) -> Html:
     """Return *value* as HTML: as it shows itself in notebooks, else its text, escaped.
 
     Args:
-        value: Anything. Of a text that is long, the beginning is shown.
+        value: Anything. Long text is cut.
     """
     if isinstance(value, Html):
         return value

@@ -46,7 +46,7 @@ class TimeOrderedIds:
         if milliseconds > self._milliseconds or self._owner is not this_process.token:
             self._owner = this_process.token
             self._milliseconds = max(milliseconds, self._milliseconds)
-            # The two top bits are left free, so that counting on never overflows into the version.
+            # The two top bits start as zero, so that counting never overflows into the version.
             self._random = int.from_bytes(random_bytes(9), "big") & ((1 << 72) - 1)
         else:
             self._random += 1
@@ -56,12 +56,12 @@ class TimeOrderedIds:
 
     @staticmethod
     def first_at(seconds: float) -> bytes:
-        """Return the border between identifiers made before *seconds* since the epoch and later."""
+        """Return the smallest identifier of *seconds* since the epoch: earlier ones are smaller."""
         return (max(int(seconds * 1000), 0) << 80).to_bytes(16, "big")
 
     @staticmethod
     def is_derived(identifier: bytes) -> bool:
-        """Return whether other instances may have made this identifier too."""
+        """Return whether other instances may have derived this identifier too."""
         return identifier[6] >> 4 == _DERIVED >> 76
 
     @staticmethod
@@ -74,16 +74,16 @@ class TimeOrderedIds:
         """Return the identifier that :meth:`text` wrote.
 
         Raises:
-            ValueError: *text* is no identifier.
+            ValueError: *text* is not an identifier.
         """
         return uuid.UUID(text).bytes
 
 
 def derived_id(seconds: float, digest: str) -> bytes:
-    """Return the identifier of what *digest* describes, in order of the moment it speaks for.
+    """Return the identifier of what *digest* describes; identifiers sort by *seconds*.
 
     Args:
-        seconds: That moment, in seconds since the epoch.
+        seconds: The moment that it describes, in seconds since the epoch.
         digest: At least 19 hexadecimal digits.
     """
     milliseconds = min(max(int(seconds * 1000), 0), _MILLISECONDS)

@@ -111,13 +111,13 @@ class Survey:
 
 
 def _frozen_parts(kind: type, value: Any) -> tuple[object, ...] | None:
-    """Return the fields of a frozen record, or ``None`` when *value* is no such record."""
+    """Return the fields of a frozen record, or ``None`` when *value* is not such a record."""
     own = getattr(value, "__dict__", None)
     if issubclass(kind, tuple) and own is None:
         return tuple(value)
     names = _frozen_fields(kind)
     if names is None or (own and not own.keys() <= set(names)):
-        return None  # what was put beside its fields may be anything
+        return None  # attributes besides its fields may hold anything
     return tuple([getattr(value, name) for name in names])
 
 

@@ -10,7 +10,7 @@ from importlib import import_module
 def lazily(
     package: str, homes: Mapping[str, Iterable[str]]
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """Return ``__getattr__`` and ``__dir__`` for *package*, which import its names at need.
+    """Return ``__getattr__`` and ``__dir__`` for *package*, which import its names on first use.
 
     Type checkers and readers see the same names imported under ``TYPE_CHECKING``; a test compares
     the two lists.

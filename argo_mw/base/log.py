@@ -49,11 +49,11 @@ class Log:
 
     def _log(self, method: str, event: str, details: dict[str, object]) -> None:
         raised = sys.exc_info() if method == "exception" else (None, None, None)
-        structlog = sys.modules.get("structlog")  # slow to import, and configured by nobody then
+        structlog = sys.modules.get("structlog")  # slow to import, and not configured if absent
         if structlog is not None and structlog.is_configured():
             safe = {name: _safe(value) for name, value in details.items()}
             if raised[0] is not None:
-                # Formatted here: what formats it elsewhere would show it as it is.
+                # Formatted here, because other formatters would show the secrets in it.
                 safe["exception"] = printable_traceback(raised)
                 method = "error"
             getattr(structlog.stdlib.get_logger(self._name), method)(_shown(event), **safe)
@@ -83,7 +83,7 @@ def _shown(text: str) -> str:
 
 
 def _safe(value: object) -> object:
-    """Return *value*, or its text if that would show a secret, or do more than be seen."""
+    """Return *value*, or its cleaned text if its ``repr`` holds a secret or control characters."""
     if isinstance(value, str):
         return _shown(value)
     if value is None or isinstance(value, (int, float)):

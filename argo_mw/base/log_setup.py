@@ -39,7 +39,7 @@ def set_up_log(
         stream: Where to; by default standard error.
 
     Raises:
-        BadParameter: *form* is none of these, or *level* is no level of :mod:`logging`.
+        BadParameter: *form* is none of these, or *level* is not a level of :mod:`logging`.
     """
     import structlog
     from structlog.stdlib import ProcessorFormatter
@@ -116,7 +116,7 @@ def add_trace(
         __: The name of the method that logs.
         event: The event, which is changed.
     """
-    # Not imported: the core does without it, and in a program that traces it is there.
+    # Not imported here: the core does not need it, and a program that traces has imported it.
     trace = sys.modules.get("opentelemetry.trace")
     if trace is not None:
         context = trace.get_current_span().get_span_context()
@@ -145,7 +145,7 @@ def _renderer(as_json: bool, terminal: bool) -> Processor:
 def _make_safe(
     _: object, __: str, event: MutableMapping[str, object]
 ) -> MutableMapping[str, object]:
-    """Make what another library logs one line without secrets, as this one's own events are."""
+    """Put an event of another library on one line without secrets, like our own events."""
     raised = event.pop("exc_info", None)
     if isinstance(raised, tuple) and raised[0] is not None:
         event["exception"] = printable_traceback(raised)

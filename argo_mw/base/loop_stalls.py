@@ -1,9 +1,9 @@
 """Time limits that discount event-loop stalls.
 
 While the loop is busy with one callback, no timer fires and no socket is read. A timer that then
-fires late proves nothing about the other side: its answer may lie in the socket, unread, and what
-it was to be asked may not have been sent. So a limit that is found to have passed too late starts
-again instead of counting as passed.
+fires late proves nothing about the other side: its answer may lie unread in the socket, and the
+request may not even have been sent. So a limit whose timer fires late starts again instead of
+counting as passed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class StallAwareLimit:
     min_stall: float = 0.0
 
     def restart_if_stalled(self, now: float) -> bool:
-        """Return True and restart the limit if a stalled loop made its timer ring only *now*."""
+        """Return True and restart the limit if a stalled loop delayed its timer until *now*."""
         seconds = self.due - self.started
         if now - self.due <= max(_LATE * seconds, self.min_stall):
             return False
@@ -46,7 +46,7 @@ class StallAwareLimit:
 
 @contextlib.asynccontextmanager
 async def stall_aware_timeout(seconds: float, clock: Clock) -> AsyncIterator[None]:
-    """Limit the block to *seconds* of *clock*, once more to as many if the loop was stalled.
+    """Limit the block to *seconds* of *clock*, and grant as many again if the loop was stalled.
 
     Raises:
         TimeoutError: The block took longer; it was cancelled.

@@ -1,4 +1,4 @@
-"""The memory of an application, which its parts share."""
+"""Dividing the memory of an application among its parts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from attrs import frozen
 
 @frozen
 class MemoryShares:
-    """What the parts of an application may keep in memory.
+    """Says how much each part of an application may keep in memory.
 
-    A part asks for its share, and for how many items that is. Its own bound holds as well: the
-    total can lower a bound, and never raises one.
+    A part asks how many bytes or items its share comes to. Its own bound holds as well: the total
+    can lower that bound but never raises it.
 
     Attributes:
         total: Bytes for all parts together; ``None`` leaves each part its own bound.

@@ -1,8 +1,8 @@
-"""Foreign text made fit to be shown: on a terminal, in a log line, in an error.
+"""Making foreign text safe to show: on a terminal, in a log line, in an error.
 
 A terminal obeys the control characters in what it shows: they move the cursor, rename the window
-and hide what was printed before. A line break in a log line begins another one, which anyone can
-have written; and signs for the direction of writing show text in an order that it does not have.
+and hide what was printed before. A line break in a log line lets anyone forge the next one; and
+bidirectional control characters show text in a false order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _UNSEEN: Final = (
     "\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f"
 )
-"""Directions of writing, other line breaks, what has no width, halves of characters, and tags.
+"""Bidirectional controls, other line breaks, characters without width, lone surrogates, and tags.
 The joiners U+200C and U+200D stay: words and emoji are written with them."""
 _MAX_BRIEF: Final = 60
 _ON_A_LINE: Final = re.compile(f"[\t\n{_CONTROLS}{_UNSEEN}]")
@@ -30,7 +30,7 @@ Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""Return *text* with every character that would do more than be seen as its escape, ``\x1b``.
+    r"""Return *text* with its control characters written as escapes, such as ``\x1b``.
 
     Args:
         text: Text of whatever origin.
@@ -44,7 +44,7 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 
 def brief(value: object) -> str:
-    """Return the beginning of the ``repr`` of *value*, whatever that raises or says."""
+    """Return the beginning of the ``repr`` of *value*, or a placeholder if that raises."""
     try:
         text = repr(value)
     except Exception:  # an integer of five thousand digits has none
@@ -53,9 +53,10 @@ def brief(value: object) -> str:
 
 
 def printable_traceback(raised: Raised) -> str:
-    """Return the traceback of what was *raised*, printable and without secrets.
+    """Return the traceback of *raised*, printable and without secrets.
 
-    Each line is indented: a line break in the message of an error begins no line of a log.
+    Each line is indented, so that a line break in an error's message cannot pass for a new log
+    line.
     """
     text = "".join(traceback.format_exception(*raised)).rstrip("\n")
     lines = printable(redact(text), lines=True).split("\n")

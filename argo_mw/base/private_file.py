@@ -19,10 +19,10 @@ PATIENCE: Final = 5.0
 
 @contextlib.contextmanager
 def locked_file(path: Path) -> Iterator[None]:
-    """Let no other process change the file at *path* meanwhile.
+    """Keep other processes from changing the file at *path* during the block.
 
     Raises:
-        ConfigError: Another one does not let go of it.
+        ConfigError: Another process does not release it.
         OSError: It cannot be locked.
     """
     lock = path.with_suffix(".lock")
@@ -35,7 +35,7 @@ def locked_file(path: Path) -> Iterator[None]:
 
 
 def replace_file(path: Path, content: object) -> None:
-    """Put *content* as JSON in place of the file at *path*, at once and to last.
+    """Replace the file at *path* with *content* as JSON, atomically and durably.
 
     Raises:
         OSError: It cannot be written.
@@ -50,7 +50,7 @@ def replace_file(path: Path, content: object) -> None:
 
 
 def _lock(descriptor: int, lock: Path) -> None:
-    """Lock *descriptor*, though not by waiting for ever: its holder may be suspended."""
+    """Lock *descriptor*, without waiting for ever: the process that holds it may be suspended."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:

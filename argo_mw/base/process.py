@@ -1,4 +1,4 @@
-"""A token for the process that runs this code, which differs in one that is forked from it."""
+"""A token for the running process, which changes in a forked child."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Process:
     """A token for this process: cheaper than ``os.getpid``, which is a system call.
 
     Attributes:
-        token: Another object in every process that is forked from this one.
+        token: An object that is replaced by another one in every forked child.
     """
 
     __slots__ = ("token",)

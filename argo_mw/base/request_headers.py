@@ -1,7 +1,7 @@
-"""Headers of requests that answers do not follow from.
+"""Request headers that do not decide the answer.
 
-What puts the chain into a client of HTTP keeps an answer for requests that are equal in everything
-else: a header too many in a key costs a request, one too few gives a client the answer of another.
+Behind an HTTP client, the chain answers requests alike if they are equal in everything else. A
+header too many in the key costs a request; one too few gives one client the answer of another.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _MORE_BALANCERS: Final = ("incap_", "visid_incap_", "nlbi_", "route=", "gclb=", 
 
 
 def leaves_answers_alone(header: str) -> bool:
-    """Return whether a *header* is for tracing, counting or carrying alone.
+    """Return whether a *header* serves tracing, counting or transport only.
 
     Args:
         header: The name of the header, in lower case.
@@ -54,7 +54,7 @@ def leaves_answers_alone(header: str) -> bool:
 
 
 def is_of_balancer(cookie: str) -> bool:
-    """Return whether a load balancer, or a filter of robots, sets *cookie*, anew in each response.
+    """Return whether *cookie* is one that a load balancer or bot filter sets anew in each response.
 
     Args:
         cookie: The cookie, beginning with its name.

@@ -1,7 +1,7 @@
 """Secrets: values that no log, error or dump shows.
 
-Every secret of this process is known here, so that :func:`redact` strikes it out of any text that
-is about to be shown, whatever path it took: a message of a driver, an echo of a vendor.
+Every secret of this process is known here, so that :func:`redact` can strike it out of any text
+that is about to be shown, wherever it came from: a driver's message, a vendor's echo.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from urllib.parse import quote, unquote
 
 STARS: Final = "********"
 _MIN_LENGTH: Final = 6
-"""Characters of a secret that is struck out of texts: shorter ones would blank out common words."""
+"""The shortest secret that is struck out, in characters: shorter ones would blank out common
+words."""
 _MIN_LINE: Final = 8
-"""Characters of a line of a secret that is struck out by itself."""
+"""The shortest line of a secret that is struck out by itself, in characters."""
 _MAX_SECRETS: Final = 4096
 _LOGIN: Final = re.compile(r"://[^\s:/@]{0,256}:")
 """How a URL with a password begins, up to the password."""
@@ -33,9 +34,9 @@ _PARAMETER: Final = re.compile(
 class Secret:
     """A value that must not be shown.
 
-    ``repr`` and ``str`` hide it; :meth:`reveal` returns it, for the moment when it is sent. It is
-    no attrs class on purpose: without fingerprint and encoding it can become part of neither a key
-    nor a stored value.
+    ``repr`` and ``str`` hide it; :meth:`reveal` returns it, to be called when it is sent. It is
+    deliberately not an attrs class: without a fingerprint and a codec it can become part of neither
+    a key nor a stored value.
     """
 
     __slots__ = ("_value",)
@@ -87,10 +88,11 @@ class SecretUrl(Secret):
 
 
 class HiddenText(str):
-    """Text that is used like any other, and that ``repr`` does not show.
+    """Text whose ``repr`` does not show it, and that is used like any other.
 
-    Such are revealed secrets, and configured text that came from the environment or holds a
-    password: neither a ``repr`` of what holds them nor a traceback with local variables shows them.
+    Used for revealed secrets, and for configured text that came from the environment or holds a
+    password, so that neither the ``repr`` of their owner nor a traceback with local variables shows
+    them.
     """
 
     __slots__ = ()
@@ -118,7 +120,7 @@ def redact_url(text: str) -> str:
 def _without_passwords(text: str) -> str:
     """Return *text* without the passwords of its URLs, each up to the last ``@`` that it may hold.
 
-    Searched by hand: a pattern for it would go over what follows once for every ``://``.
+    Searched by hand: a regular expression would scan the rest of the text once for every ``://``.
     """
     parts: list[str] = []
     at = blank = 0
@@ -127,7 +129,7 @@ def _without_passwords(text: str) -> str:
         if blank < begin:
             end_of_word = _BLANK.search(text, begin)
             blank = len(text) if end_of_word is None else end_of_word.start()
-        # A password has a character at least, and may hold an @ itself.
+        # A password has at least one character, and may itself hold an @.
         end = text.rfind("@", begin + 1, min(blank, begin + _MAX_PASSWORD + 1))
         parts.append(text[at:begin] if end < 0 else f"{text[at:begin]}{STARS}")
         at = begin if end < 0 else end
@@ -135,7 +137,7 @@ def _without_passwords(text: str) -> str:
 
 
 def conceal(value: str) -> None:
-    """Have :func:`redact` strike out *value* from now on, and if it is a URL its password too.
+    """Have :func:`redact` strike out *value* from now on, and if it is a URL, its password too.
 
     Also in lower or upper case, as of a host's name, and each line of several by itself. Values
     with less than six characters, and lines with less than eight, are not struck out: they would
@@ -183,12 +185,12 @@ def _parts(value: str) -> Iterator[str]:
     yield value
     lines = [line.strip() for line in value.splitlines()]
     if len(lines) > 1:
-        # Not the frame of a key in PEM, which every such key has.
+        # Not the first and last line of a key in PEM, which all such keys share.
         yield from (line for line in lines if len(line) >= _MIN_LINE and line[:5] != "-----")
 
 
 def _forms(text: str) -> Iterator[str]:
-    """Yield *text* as messages show it: quoted in a URL or by ``repr``, in any one case."""
+    """Yield *text* as messages may show it: quoted for a URL or by ``repr``, in any one case."""
     for form in (text, quote(text, safe=""), repr(text)[1:-1]):
         yield from (form, form.lower(), form.upper())
 
@@ -196,8 +198,8 @@ def _forms(text: str) -> Iterator[str]:
 def _passwords(url: str) -> list[str]:
     """Return the password in *url* as written and as meant, if it has one.
 
-    A wrong URL may be one that cannot be parsed, so it is split by hand; an unquoted password may
-    hold any of the characters that end a host.
+    The URL is split by hand, since a wrong one may not parse; an unquoted password may hold any of
+    the characters that end a host.
     """
     _, separator, rest = url.partition("://")
     if not separator or "@" not in rest:

@@ -26,7 +26,7 @@ def size_in_bytes(size: int | str) -> int:
             ``KiB``, ``MiB``, ``GiB``, ``TiB`` of 1,024.
 
     Raises:
-        BadParameter: It is no size, or negative.
+        BadParameter: It is not a size, or negative.
     """
     if isinstance(size, str):
         found = _SIZE.fullmatch(size) if len(size) <= _MAX_TEXT else None
@@ -41,4 +41,4 @@ def size_in_bytes(size: int | str) -> int:
 
 def _no_size(given: object) -> BadParameter:
     example = 'write bytes, or a text such as "512MB" or "1.5GiB"'
-    return BadParameter(f"{repr(given)[:_MAX_TEXT]} is no size; {example}")
+    return BadParameter(f"{repr(given)[:_MAX_TEXT]} is not a size; {example}")

@@ -75,9 +75,9 @@ def snapshot(value: object) -> Snapshot:
 
 
 def copied(value: object) -> object:
-    """Return a copy of *value* that shares nothing with it which can be changed.
+    """Return a copy of *value* that shares nothing mutable with it.
 
-    For one copy this takes half the time of a snapshot, which is made for several.
+    For a single copy this takes half the time of a snapshot.
 
     Raises:
         NotShareable: As for :func:`snapshot`.

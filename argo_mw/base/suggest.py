@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 _MAX_NAME = 100
-"""Characters of a name that are compared: what is longer was meant to be no name."""
+"""Characters of a name that are compared: a longer text was not meant as a name."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -24,7 +24,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def suggest_with_absent(name: str, known: Iterable[str], absent: Collection[str]) -> str:
-    """Return what :func:`suggest` does, and which plugins that are not in use may bring *name*.
+    """Return the hint of :func:`suggest`, and the unused plugins that may bring *name*.
 
     Args:
         name: The name that does not exist.

@@ -16,7 +16,7 @@ T = TypeVar("T")
 log = Log("argo_mw")
 
 _MAX_FINISH = 5.0
-"""Seconds that shutdown waits for tasks that are to finish."""
+"""Seconds that shutdown waits for tasks that must finish."""
 
 
 _STARTER: ContextVar[str] = ContextVar("argo_mw_starter", default="")
@@ -24,7 +24,7 @@ _STARTER: ContextVar[str] = ContextVar("argo_mw_starter", default="")
 
 @contextmanager
 def started_by(name: str) -> Iterator[None]:
-    """Let tasks that are spawned inside, and by those in turn, count as started by *name*."""
+    """Attribute tasks that are spawned inside, directly or by those tasks, to *name*."""
     token = _STARTER.set(name)
     try:
         yield
@@ -62,14 +62,14 @@ class Tasks:
     ) -> asyncio.Task[T]:
         """Run *code* in a task called *name*; an exception that it raises is logged.
 
-        A part of a call runs in a copy of its caller's context, so that a trace goes on in it. Any
-        other task runs in an empty one: it outlives the call that happened to start it, and would
-        keep its variables alive and put all that it does into that call's trace.
+        Part of a call runs in a copy of its caller's context, so that a trace goes on in it. Any
+        other task runs in an empty context: it outlives the call that happened to start it, and
+        would otherwise keep that call's variables alive and add to its trace.
 
         Args:
             name: The task's name, behind ``argo-mw:``.
             code: The coroutine.
-            context: The context to run in, in place of that.
+            context: The context to run in instead.
             of_call: Whether it is part of a call, such as its request. Shutdown ends those first,
                 while what their end has to record can still be written.
 
@@ -94,8 +94,8 @@ class Tasks:
     def finish(self, name: str, code: Coroutine[object, object, T]) -> asyncio.Future[T | None]:
         """Run *code* in a task called *name* that shutdown does not cancel but waits for.
 
-        For giving back what a caller took who leaves: no cancellation of the caller reaches it,
-        and it may still be started while the owner shuts down. It must end soon by itself.
+        For giving back what a departing caller took: no cancellation of the caller reaches it, and
+        it may still be started while the owner shuts down. It must end soon by itself.
 
         Returns:
             The task; to wait for it, shield it. Once the owner has shut down, a future of ``None``,
@@ -144,7 +144,7 @@ class Tasks:
 
 
 def _empty_context() -> Context:
-    """Return an empty context, but for what says which plugin has started a task."""
+    """Return a context that holds nothing but which plugin started the task."""
     context = Context()
     starter = _STARTER.get()
     if starter:

@@ -1,4 +1,4 @@
-"""Timers for deadlines: many are set, few ever ring.
+"""Timers for deadlines: many are set, few ever fire.
 
 The event loop keeps its timers in a heap, where one that is set and cancelled right away, as nearly
 every deadline is, costs 2 µs. Here, timers that are due at about the same time share one timer of
@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 
 _NEVER = 1e12
-"""Seconds from which on a time is not waited for: thirty thousand years."""
+"""Seconds beyond which a timer is never set: thirty thousand years."""
 _SHARE = 8
-"""Half the milliseconds by which a timer may ring late, for each second of its delay."""
+"""Half the milliseconds by which a timer may fire late, for each second of its delay."""
 
 
 class Timers:
@@ -62,7 +62,7 @@ class Timers:
 
 
 class Pending:
-    """A timer that has not rung."""
+    """A timer that has not fired."""
 
     __slots__ = ("_together", "callback")
 

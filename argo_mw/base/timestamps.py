@@ -30,11 +30,11 @@ def timestamp_of(value: object) -> int | None:
     """Return the parameter *value*, a datetime or ``None``, in microseconds since the epoch.
 
     Raises:
-        BadParameter: It is no datetime with a time zone.
+        BadParameter: It is not a datetime with a time zone.
     """
     if value is None:
         return None
     if not isinstance(value, datetime) or value.tzinfo is None:
-        msg = f"{value!r} is no moment; give a datetime with a time zone"
+        msg = f"{value!r} is not a moment; give a datetime with a time zone"
         raise BadParameter(msg)
     return micros(value.timestamp())

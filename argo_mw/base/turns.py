@@ -1,4 +1,4 @@
-"""Turns: when what computes on the event loop for long lets others go on."""
+"""Turns: letting other tasks run while a long computation occupies the event loop."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from time import perf_counter, thread_time
 from typing import Final
 
 _MOMENT: Final = 0.005
-"""Seconds of CPU after which others have their turn."""
+"""Seconds of CPU time after which other tasks get a turn."""
 
 
 class Turns:
-    """Says when it is time to let other tasks of the event loop go on.
+    """Says when it is time to let other tasks of the event loop run.
 
-    For loops whose steps may never wait, since others decide how many there are and how large::
+    For loops that may never wait by themselves, since a peer decides how many steps there are::
 
         turns = Turns()
         async for piece in body:
@@ -20,9 +20,8 @@ class Turns:
             if turns.due():
                 await asyncio.sleep(0)
 
-    Time is the CPU time of the thread, so that nothing is due for what has waited anyway. To read
-    it takes microseconds, so that the time that has passed is looked at first: nothing has computed
-    for longer.
+    Time is the thread's CPU time, so a loop that has waited anyway is not due. Reading it takes
+    microseconds, so elapsed time, which is never less, is looked at first.
     """
 
     __slots__ = ("_since", "_soonest")
@@ -34,7 +33,7 @@ class Turns:
     def due(self) -> bool:
         """Return whether the thread has computed for 5 ms since this was last true.
 
-        The count begins when 5 ms have passed, so that it takes 10 ms at most the first time.
+        Counting begins once 5 ms have passed, so the first time it may take 10 ms.
         """
         passed = perf_counter()
         if passed < self._soonest:

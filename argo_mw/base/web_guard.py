@@ -1,11 +1,11 @@
-"""The guard of whatever listens for HTTP: a page, an API, a scrape.
+"""The guard of every HTTP service: a page, an API, a metrics endpoint.
 
-Three kinds of requests are refused: those that reach it under a name it does not go by (a page of
-the internet whose name was rebound to this machine), those that another site's page sends through
-the user's browser, and those without the token where one is asked for.
+Three kinds of requests are refused: those for a host name that is not the service's own (DNS
+rebinding), those that another site's page sends through the user's browser, and those without the
+token where one is required.
 
-The token travels in the ``Authorization`` header alone. A cookie would be sent by the browser to
-every other service of the same host, whatever its port, and by itself.
+The token travels in the ``Authorization`` header alone. A browser would send a cookie unasked, and
+to every other service of the same host, whatever its port.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class WebRefusal:
 
     Attributes:
         status: The HTTP status to answer with: 401, 403 or 421.
-        reason: What is wrong and what to do, in a sentence; it shows nothing of the request.
+        reason: What is wrong and what to do, in a sentence; it repeats nothing of the request.
     """
 
     status: int
@@ -61,8 +61,8 @@ class WebGuard:
     Attributes:
         token: What a request has to present.
         hosts: The names under which the service is reached.
-        reads_freely: Whether requests that change nothing (GET, HEAD, OPTIONS) need no token; for
-            services that listen on loopback only.
+        reads_freely: Whether requests that change nothing (GET, HEAD, OPTIONS) pass without a
+            token; for services that listen on loopback only.
     """
 
     token: Secret
@@ -141,7 +141,7 @@ def load_or_create_token(path: Path) -> Secret:
 
 
 def _create_token(path: Path) -> None:
-    """Write a new token to *path*, complete from the moment when it is there."""
+    """Write a new token to *path*, so that the file is complete from the moment it exists."""
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
@@ -158,7 +158,7 @@ def _create_token(path: Path) -> None:
 
 def _check_private(status: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
-        msg = f"{path} is no ordinary file: remove it, and an access token is made there"
+        msg = f"{path} is not an ordinary file: remove it, and an access token is made there"
         raise ConfigError(msg)
     if status.st_uid != os.geteuid() or status.st_mode & 0o077:
         msg = (

@@ -1,4 +1,4 @@
-"""The end of a connection whose other side takes nothing of what it is sent."""
+"""Ending a connection whose peer reads nothing of what it is sent."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import asyncio
 
 
 class WriteLimit:
-    """Ends a connection when its other side takes nothing for too long.
+    """Ends a connection when its peer reads nothing for too long.
 
-    For protocols of servers: start it where writing is paused, and stop it where writing goes on or
-    the connection is lost.
+    For server protocols: start it when writing is paused, and stop it when writing resumes or the
+    connection is lost.
 
     Args:
         transport: The connection.
         loop: Its event loop.
-        seconds: For how many seconds nothing may be taken.
+        seconds: Seconds for which the peer may read nothing.
     """
 
     def __init__(
@@ -27,13 +27,13 @@ class WriteLimit:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Wait for the other side to take something."""
+        """Start waiting for the peer to read something."""
         self.stop()
         self._untaken = self._transport.get_write_buffer_size()
         self._timer = self._loop.call_later(self._seconds, self._look)
 
     def stop(self) -> None:
-        """Wait no more. Idempotent."""
+        """Stop waiting. Idempotent."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -42,4 +42,4 @@ class WriteLimit:
         if self._transport.get_write_buffer_size() < self._untaken:
             self.start()
         else:
-            self._transport.abort()  # to close it would wait for the other side to take the rest
+            self._transport.abort()  # closing it would wait for the peer to read the rest

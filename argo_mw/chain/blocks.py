@@ -82,7 +82,7 @@ class Block:
         """Return the block that *data* describes.
 
         Raises:
-            ValueError: It is no such data.
+            ValueError: It is not such data.
         """
         try:
             fields = mapping_of(data)
@@ -94,5 +94,5 @@ class Block:
                 int(fields["dropped"]),
             )
         except (KeyError, TypeError, ValueError, MsgspecError) as error:
-            msg = "this is no block of counts"
+            msg = "this is not a block of counts"
             raise ValueError(msg) from error

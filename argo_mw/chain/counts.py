@@ -140,7 +140,7 @@ class Counts:
         """Return the counts that *data* describes; numbers that it lacks are 0.
 
         Raises:
-            ValueError: It is no such data.
+            ValueError: It is not such data.
         """
         try:
             made = cls(
@@ -161,7 +161,7 @@ class Counts:
             for upstream, counts in mapping_of(data.get("upstreams", {})).items():
                 made.upstreams[upstream] = UpstreamCounts.of_data(counts)
         except (KeyError, TypeError, ValueError) as error:
-            msg = "these are no counts"
+            msg = "these are not counts"
             raise ValueError(msg) from error
         return made
 
@@ -209,7 +209,7 @@ class InstanceCounts:
         started: Seconds since the epoch at which it began to count.
         at: The same of these counts.
         counts: One for each operation and combination of arms.
-        acts: How often each layer did something that is no answer, such as to join a call to
+        acts: How often each layer did something that is not an answer, such as to join a call to
             another, to hedge or to veto: by layer and act.
         troubles: How many problems were reported, by where.
         rebuilt: How often the chains were built.
@@ -261,7 +261,7 @@ class InstanceCounts:
         """Return the counts of the instance that *data* describes.
 
         Raises:
-            ValueError: It is no such data.
+            ValueError: It is not such data.
         """
         try:
             fields = mapping_of(data)
@@ -278,7 +278,7 @@ class InstanceCounts:
                 int(fields.get("rebuilt", 0)),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            msg = "these are no counts of an instance"
+            msg = "these are not counts of an instance"
             raise ValueError(msg) from error
 
 

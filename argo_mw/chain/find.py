@@ -141,7 +141,7 @@ def _pass_over(layer: Layer, call: Call, error: BaseException, report: Report) -
     """Raise unless the search may go on although the ``find`` of *layer* failed with *error*.
 
     Raises:
-        BaseException: *error*, which is no bug of the layer's.
+        BaseException: *error*, which is not a bug of the layer's.
         LayerUnavailable: The layer fails closed.
     """
     if not is_failure(error) or isinstance(error, ArgoError):

@@ -76,7 +76,7 @@ class ShadowResult:
         """Return the result that *data* describes; numbers that it lacks are 0.
 
         Raises:
-            ValueError: It is no such data.
+            ValueError: It is not such data.
         """
         try:
             fields = mapping_of(data)
@@ -85,7 +85,7 @@ class ShadowResult:
             )
             return cls(**numbers, distances=Histogram.of_data(fields["distances"]))
         except (KeyError, TypeError) as error:
-            msg = "this is no result of a layer in shadow"
+            msg = "this is not a result of a layer in shadow"
             raise ValueError(msg) from error
 
     def __str__(self) -> str:

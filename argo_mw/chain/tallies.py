@@ -56,7 +56,7 @@ class Tallies:
         self._tally_of: Callable[[Call], Tally | None] = _none
 
     def acted(self, layer: str, act: str) -> None:
-        """Count that *layer* did *act*, which is no answer."""
+        """Count that *layer* did *act*, which is not an answer."""
         acts = self.known_acts
         key = (layer, act)
         if key in acts or len(acts) < _MAX_ACTS:

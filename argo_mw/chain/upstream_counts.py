@@ -68,7 +68,7 @@ class ModelCounts:
         """Return the counts that *data* describes; numbers that it lacks are 0.
 
         Raises:
-            ValueError: It is no such data.
+            ValueError: It is not such data.
         """
         try:
             fields = mapping_of(data)
@@ -81,7 +81,7 @@ class ModelCounts:
                 **_numbers(fields, _OF_MODELS),
             )
         except (KeyError, TypeError) as error:
-            msg = "these are no counts of a model"
+            msg = "these are not counts of a model"
             raise ValueError(msg) from error
         return made
 
@@ -160,7 +160,7 @@ class UpstreamCounts:
         """Return the counts that *data* describes; numbers that it lacks are 0.
 
         Raises:
-            ValueError: It is no such data.
+            ValueError: It is not such data.
         """
         try:
             fields = mapping_of(data)
@@ -176,7 +176,7 @@ class UpstreamCounts:
             for task, models in mapping_of(fields.get("tasks", {})).items():
                 made.tasks[task] = _of_data(models)
         except (KeyError, TypeError) as error:
-            msg = "these are no counts of an upstream"
+            msg = "these are not counts of an upstream"
             raise ValueError(msg) from error
         return made
 

@@ -48,7 +48,7 @@ class Watch:
         """Return the watch of *flag* that *data* describes.
 
         Raises:
-            ValueError: It is no such data.
+            ValueError: It is not such data.
         """
         try:
             fields = mapping_of(data)
@@ -60,7 +60,7 @@ class Watch:
             until, seconds = float(fields["until"]), float(fields["seconds"])
             return cls(flag, until, fields["by"], seconds, slow)
         except (KeyError, TypeError, ValueError) as error:
-            msg = f"this is no watch of flag {flag!r}"
+            msg = f"this is not a watch of flag {flag!r}"
             raise ValueError(msg) from error
 
 

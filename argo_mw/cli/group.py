@@ -139,7 +139,7 @@ class PluginGroup(click.Group):
         """Return the command that *entry_point* names.
 
         Raises:
-            PluginError: It cannot be imported, or is no command.
+            PluginError: It cannot be imported, or is not a command.
         """
         name = entry_point.name
         if name in self.commands:

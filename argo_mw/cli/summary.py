@@ -16,7 +16,7 @@ def docstring_of(command: EntryPoint) -> str | None:
     """Return the docstring of the function that is *command*, or ``None`` where that takes more.
 
     It takes more where the source is not at hand, where the command is not a function that is
-    decorated in the module which the entry point names, or where its help is no docstring.
+    decorated in the module which the entry point names, or where its help is not a docstring.
     """
     path = source_of(command.module)
     if path is None:

@@ -133,7 +133,7 @@ def parse_fleet(plain: object) -> Fleet:
         ConfigError: It is not what :func:`dump_fleet` returns.
     """
     if not isinstance(plain, Mapping) or not isinstance(plain.get("flags"), Mapping):
-        msg = "they are no table"
+        msg = "they are not a table"
         raise ConfigError(msg)
     if plain.get("format") != FORMAT:
         msg = f"they have the format {plain.get('format')!r}, and this version reads {FORMAT}"
@@ -146,7 +146,7 @@ def parse_fleet(plain: object) -> Fleet:
 
 def _parse_flag(name: str, plain: object) -> FleetFlag:
     if not isinstance(plain, Mapping):
-        msg = f"flag {name!r} is no table"
+        msg = f"flag {name!r} is not a table"
         raise ConfigError(msg)
     set_at, held_at = plain.get("set_at"), plain.get("held_at")
     if not (_is_moment(set_at) and _is_moment(held_at)):

@@ -145,7 +145,7 @@ class Call(Struct, frozen=True, eq=False):
         return replace(self, deadline=deadline)
 
     def evolve(self, **changes: object) -> Call:
-        """Return the same question with *changes* to the fields that are no part of its key."""
+        """Return the same question with *changes* to the fields that are not part of its key."""
         return replace(self, **changes)
 
     def descend(self, parent: Call) -> Call:
@@ -163,7 +163,7 @@ def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -
 
     Raises:
         BadParameter: A parameter is missing, unknown, refused, or has no stable fingerprint; or
-            *tenant* is no text.
+            *tenant* is not text.
     """
     check_tenant(tenant)
     bound = operation.bind(parameters)
@@ -200,8 +200,8 @@ def check_tenant(tenant: object) -> None:
     """Check that *tenant* can own answers.
 
     Raises:
-        BadParameter: It is no text, or one that no store can hold. ``1``, ``1.0`` and ``True`` are
-            equal, so the answers of one would be the other's.
+        BadParameter: It is not text, or text that no store can hold. ``1``, ``1.0`` and ``True``
+            are equal, so the answers of one would be the other's.
     """
     if not isinstance(tenant, str):
         msg = f"the tenant is {tenant!r}, of type {type(tenant).__name__}; give its name as a text"
@@ -210,7 +210,7 @@ def check_tenant(tenant: object) -> None:
         try:
             tenant.encode()
         except UnicodeEncodeError:
-            msg = f"the tenant {tenant!r} is no text that can be stored; give another name"
+            msg = f"the tenant {tenant!r} is not text that can be stored; give another name"
             raise BadParameter(msg) from None
 
 

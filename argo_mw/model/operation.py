@@ -292,8 +292,8 @@ def operation(
             conversation, such as ``embeddings``, under which metrics count it; else "".
 
     Raises:
-        BadParameter: *ttl* or *grace* is no duration.
-        ConfigError: What *subject*, *gathers* or *ignore* names is no parameter of the function.
+        BadParameter: *ttl* or *grace* is not a duration.
+        ConfigError: What *subject*, *gathers* or *ignore* names is not a parameter of the function.
     """
     ignored = frozenset(ignore)
 
@@ -303,7 +303,7 @@ def operation(
         for named, what in ((subject, "its subject"), (gathers, "what it gathers")):
             if named and named not in signature.parameters:
                 msg = (
-                    f"operation {own!r} names {named!r} as {what}, which is no parameter of "
+                    f"operation {own!r} names {named!r} as {what}, which is not a parameter of "
                     f"{own}{signature}: {suggest(named, signature.parameters)}"
                 )
                 raise ConfigError(msg)

@@ -125,12 +125,12 @@ class View:
         """Return the view that *data* describes.
 
         Raises:
-            ValueError: It is no such data.
+            ValueError: It is not such data.
         """
         try:
             return msgspec.convert(data, cls).bounded()
         except msgspec.ValidationError as error:
-            msg = f"this is no view: {error}"
+            msg = f"this is not a view: {error}"
             raise ValueError(msg) from None
 
 
@@ -186,7 +186,7 @@ def _shown(cell: Shape) -> Shape:
     if cell is None or isinstance(cell, bool):
         return cell
     if isinstance(cell, int | float):
-        if not abs(cell) <= float_info.max:  # also where it is no number
+        if not abs(cell) <= float_info.max:  # also where it is not a number
             return None
         return cell if isinstance(cell, int) and cell.bit_length() < 64 else float(cell)
     return _seen(str(cell))

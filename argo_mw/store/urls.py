@@ -53,7 +53,7 @@ async def open_shared(
     driver = known.get(scheme)
     if driver is None and "://" not in url:
         # Nothing of it is shown, because it may be a key that was meant for elsewhere.
-        msg = "it is no URL; write SCHEME://…, such as sqlite:///PATH"
+        msg = "it is not a URL; write SCHEME://…, such as sqlite:///PATH"
         raise ConfigError(msg)
     if driver is None:
         # Of the URL only the scheme is shown, because the rest may hold a password.

@@ -190,7 +190,7 @@ def test_the_doctor_names_it(
 
 
 def test_what_the_doctor_says_is_shown_whole(shop: Shop) -> None:
-    """Tables of the configuration stand in brackets, which are no style."""
+    """Tables of the configuration stand in brackets, which are not a style."""
     shown = shop.run(DOCTOR, "doctor").stdout
     assert "[argo]" in shown
     assert "…" not in shown

@@ -660,7 +660,7 @@ async def test_counts_are_the_same_after_being_published(clock: FakeClock) -> No
     ],
 )
 def test_damaged_counts_of_upstreams_are_no_counts(damage: Mapping[str, object]) -> None:
-    with pytest.raises(ValueError, match="these are no counts"):
+    with pytest.raises(ValueError, match="these are not counts"):
         Counts.of_data({**Counts("bars").as_data(), **damage})
 
 

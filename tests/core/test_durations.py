@@ -38,7 +38,7 @@ def test_a_duration_is_read(written: float | str, expected: float) -> None:
     ],
 )
 def test_what_is_no_duration_is_refused_with_an_example(written: object) -> None:
-    with pytest.raises(BadParameter, match="is no duration; write seconds, or a text such as"):
+    with pytest.raises(BadParameter, match="is not a duration; write seconds, or a text such as"):
         seconds(written)  # type: ignore[arg-type]
 
 

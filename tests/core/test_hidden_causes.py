@@ -32,18 +32,18 @@ def failure(depth: int, cause: BaseException) -> UpstreamError:
 @pytest.mark.parametrize("depth", [0, 1, 5])
 async def test_no_cause_of_an_error_shows_a_secret(open_argo, caplog, depth) -> None:
     Secret(KEY)
-    upstream = Scripted("a", ["bars"], failure(depth, VendorError(f"401: {KEY} is no key")))
+    upstream = Scripted("a", ["bars"], failure(depth, VendorError(f"401: {KEY} is not a key")))
     async with open_argo(upstream) as argo:
         with pytest.raises(UpstreamError) as caught:
             await argo.call("bars", symbol="A")
     logging.getLogger("program").error("asking failed", exc_info=caught.value)
     shown = caplog.text + "".join(traceback.format_exception(caught.value))
     assert KEY not in shown
-    assert "VendorError: 401: ******** is no key" in shown
+    assert "VendorError: 401: ******** is not a key" in shown
 
 
 async def test_a_cause_without_secrets_stays(open_argo) -> None:
-    cause = VendorError("401: this is no key")
+    cause = VendorError("401: this is not a key")
     async with open_argo(Scripted("a", ["bars"], failure(0, cause))) as argo:
         with pytest.raises(UpstreamError) as caught:
             await argo.call("bars", symbol="A")
@@ -62,9 +62,9 @@ async def test_causes_that_go_round_in_circles_end(open_argo) -> None:
 
 async def test_what_an_attempt_failed_with_is_announced_without_secrets(open_argo) -> None:
     Secret(KEY)
-    async with open_argo(Scripted("a", ["bars"], VendorError(f"{KEY} is no key"))) as argo:
+    async with open_argo(Scripted("a", ["bars"], VendorError(f"{KEY} is not a key"))) as argo:
         events = capture_events(argo)
         with pytest.raises(UpstreamError):
             await argo.call("bars", symbol="A")
-    expected = "upstream 'a' failed: VendorError: ******** is no key"
+    expected = "upstream 'a' failed: VendorError: ******** is not a key"
     assert [expected] == [e.attempt.error for e in events.of(AttemptEnded)]

@@ -77,5 +77,5 @@ def test_what_is_read_back_is_equal() -> None:
 
 @pytest.mark.parametrize("data", [[], [1, 2.0], ["x", 1.0, b""], [0, 0.0, b"\xc1"], [0, 0.0, "x"]])
 def test_other_data_is_refused(data: list[object]) -> None:
-    with pytest.raises(ValueError, match="no histogram"):
+    with pytest.raises(ValueError, match="not a histogram"):
         Histogram.of_data(data)

@@ -73,7 +73,7 @@ def test_find_may_be_plain_or_async() -> None:
     "name", ["find", "stand_in", "explain", "take_over", "shadow", "open", "close"]
 )
 def test_what_is_no_method_is_refused(name: str) -> None:
-    with pytest.raises(TypeError, match=rf"'one': Wrong\.{name} is no method"):
+    with pytest.raises(TypeError, match=rf"'one': Wrong\.{name} is not a method"):
         Layer("one", type("Wrong", (Whole,), {name: 5})())
 
 

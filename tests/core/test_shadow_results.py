@@ -77,7 +77,7 @@ def test_results_add_up_and_are_read_back(one: list[Shadowed], other: list[Shado
 
 @pytest.mark.parametrize("data", [None, {}, {"calls": "1", "distances": [0, 0.0, b"\x80"]}, []])
 def test_what_is_no_result_is_refused(data: object) -> None:
-    with pytest.raises(ValueError, match="no result of a layer in shadow"):
+    with pytest.raises(ValueError, match="not a result of a layer in shadow"):
         ShadowResult.of_data(data)
 
 

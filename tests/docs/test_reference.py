@@ -84,7 +84,7 @@ def test_every_plugin_with_a_configuration_is_there() -> None:
     documented = set(
         re.findall(r"^### `\[plugins\.(\w+)\]`", text("configuration.md"), re.MULTILINE)
     )
-    assert configured - {"sandbox"} <= documented  # its SandboxConfig is no table
+    assert configured - {"sandbox"} <= documented  # its SandboxConfig is not a table
 
 
 @pytest.mark.parametrize("event", generate.event_types(), ids=lambda event: event.__name__)
@@ -204,7 +204,7 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
         while words and f"{path} {words[0]}" in known:
             path = f"{path} {words.pop(0)}"
         assert path != "argo-mw", f"there is no command {line!r}"
-        if path == "argo-mw signals":  # what is no command of it is a symbol
+        if path == "argo-mw signals":  # what is not a command of it is a symbol
             path = "argo-mw signals show"
         inside = any(other.startswith(f"{path} ") for other in known)
         assert not (inside and words and words[0].isalpha()), f"there is no command {line!r}"

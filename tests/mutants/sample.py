@@ -80,7 +80,7 @@ def sample(files: Iterable[Path], size: int, seed: int) -> list[Mutant]:
 
 
 def distinct(mutants: Iterable[Mutant]) -> Iterator[Mutant]:
-    """Leave out all but the first of a place, and what is no Python."""
+    """Leave out all but the first of a place, and what is not Python."""
     places = set()
     for mutant in mutants:
         place = (mutant.file, mutant.line, mutant.column)

@@ -349,7 +349,7 @@ async def test_handles_of_one_name_share_a_memory_store():
         ("sqlite:///", "four slashes"),
         ("memory://?max_entrys=5", "unknown option"),
         ("memory://?max_entries=-5", "positive whole number"),
-        ("nonsense", "it is no URL"),
+        ("nonsense", "it is not a URL"),
     ],
 )
 async def test_an_error_about_a_url_shows_no_secret(url, says):

@@ -49,7 +49,7 @@ COLUMNS = {
     "categories of dates": pd.Series(minutes(3)).astype("category"),
     "periods": pd.Series(pd.period_range("2024", periods=3, freq="M")),
     "nothing": pd.Series([], dtype="float64"),
-    "a name that is no text": pd.Series([1], name=("a", 1)),
+    "a name that is not text": pd.Series([1], name=("a", 1)),
 }
 
 

@@ -33,7 +33,7 @@ def read_batch(data: bytes) -> list[pa.Array]:
     """Return the columns in *data*, the result of :func:`write_batch`.
 
     Raises:
-        ValueError: It is no such thing, or would grow when it is read.
+        ValueError: It is not such a thing, or would grow when it is read.
     """
     if not data:
         return []

@@ -66,7 +66,7 @@ class UndecodableReason(Enum):
 
 @frozen
 class Undecodable:
-    """The result of :meth:`Codecs.decode` for bytes that are no value: a miss.
+    """The result of :meth:`Codecs.decode` for bytes that hold no value: a miss.
 
     Attributes:
         reason: Why they are none.

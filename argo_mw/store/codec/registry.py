@@ -101,7 +101,7 @@ class Codecs:
                 their own name and a dot.
             encode: Turns a value into plain data, or into values of other registered types.
             decode: Turns that back. It may receive anything, and raises any exception when that
-                is no such value.
+                is not such a value.
 
         Raises:
             PluginError: The name or the type is already taken.

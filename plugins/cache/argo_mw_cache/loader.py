@@ -165,7 +165,7 @@ class Loader:
                 self._warn(call, problem.detail)
 
     def _keep_when_complete(self, loaded: _Loaded, stream: Stream[object]) -> None:
-        """Keep a streamed answer once it is complete; one that was aborted is no answer."""
+        """Keep a streamed answer once it is complete; one that was aborted is not an answer."""
 
         def ended(_: Stream[object]) -> None:
             if not stream.complete:

@@ -301,7 +301,7 @@ def test_mutated_bytes_in_the_store_are_a_miss(clock: FakeClock, data: st.DataOb
 
 
 async def test_an_answer_under_another_key_is_not_served(shared: str, clock: FakeClock) -> None:
-    """Moved under another key, the same bytes are no answer."""
+    """Moved under another key, the same bytes are not an answer."""
     upstream = counting()
     async with instance(shared, upstream, clock) as argo:
         await argo.call("bars", symbol="A")

@@ -126,7 +126,7 @@ def test_one_s_own_files_are_replayed_from_their_own_last_day(tmp_path: Path) ->
 
 def test_a_file_that_cannot_be_used_is_named_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "BAD.csv").write_text("time,open,high,low,close,volume\n2024-05-06,1,1,1,one,1\n")
-    with pytest.raises(ConfigError, match=r"BAD\.csv: line 2: a price is no number"):
+    with pytest.raises(ConfigError, match=r"BAD\.csv: line 2: a price is not a number"):
         prepare([], tmp_path)
 
 

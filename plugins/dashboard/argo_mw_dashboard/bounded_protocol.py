@@ -45,7 +45,7 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take *data*; what is no whole request by then has to become one in time."""
+        """Take *data*; what is not a whole request by then has to become one in time."""
         super().data_received(data)
         cycle: RequestResponseCycle | None = self.cycle  # none before the first request
         if not (cycle is None or cycle.response_complete):

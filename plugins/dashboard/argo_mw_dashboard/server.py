@@ -107,7 +107,7 @@ class Site:
         try:
             press = msgspec.json.decode(body, type=_Press)
         except msgspec.DecodeError as error:
-            return _refused(400, f"that is no request of this page: {error}")
+            return _refused(400, f"that is not a request of this page: {error}")
         try:
             done = await self._presses.press(press.panel, press.button, press.key)
         except ArgoError as error:

@@ -64,7 +64,7 @@ class Dashboard:
 
         Raises:
             PortTaken: Something else listens there.
-            ConfigError: The token cannot be read or made, or *hosts* holds what is no name.
+            ConfigError: The token cannot be read or made, or *hosts* holds what is not a name.
         """
         token = await asyncio.to_thread(_token, context.state_dir / _TOKEN)
         site = Site(context, WebGuard(token, HostNames(hosts)), of)

@@ -227,7 +227,7 @@ class Asking:
                 msg = f"the answer about {one.subject} cannot be read: {read.reason.value}"
                 return FleetError(f"{msg} {read.detail}")
             case _:
-                return FleetError(f"the answer about {one.subject} is no outcome")
+                return FleetError(f"the answer about {one.subject} is not an outcome")
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

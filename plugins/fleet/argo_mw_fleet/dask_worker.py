@@ -39,7 +39,7 @@ async def answer(request: bytes) -> bytes:
     """Return what the desk of this worker makes of *request*.
 
     Raises:
-        FleetError: The request cannot be read, or this is no worker of ours.
+        FleetError: The request cannot be read, or this is not a worker of ours.
     """
     worker: object = get_worker()
     if not isinstance(worker, FleetWorker):

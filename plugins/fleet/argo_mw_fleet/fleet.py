@@ -83,7 +83,7 @@ class Fleet:
         Raises:
             UnknownOperation: No plugin that is installed here offers it.
             ScopeConflict: As for :meth:`argo_mw.Caller.call`.
-            BadParameter: The operation is about no subject, or *subjects* are no texts.
+            BadParameter: The operation is about no subject, or *subjects* are not texts.
             NotEncodable: A parameter cannot be sent.
             FleetUnavailable: The scheduler cannot be reached, or there are no workers.
         """
@@ -109,7 +109,7 @@ class Fleet:
         Raises:
             UnknownOperation: No plugin that is installed here offers it.
             ScopeConflict: As for :meth:`argo_mw.Caller.call`.
-            BadParameter: The operation is about no subject, or *subjects* are no texts.
+            BadParameter: The operation is about no subject, or *subjects* are not texts.
             NotEncodable: A parameter cannot be sent.
             FleetUnavailable: While answers are taken: the scheduler cannot be reached, or there
                 are no workers.
@@ -269,7 +269,7 @@ def _unique(subjects: Iterable[str]) -> list[str]:
     given: list[object] = [*unique]
     others = [one for one in given if not isinstance(one, str)]
     if others:
-        msg = f"a subject is {others[0]!r}, which is no text; subjects are placed by their texts"
+        msg = f"a subject is {others[0]!r}, which is not text; subjects are placed by their texts"
         raise BadParameter(msg)
     return unique
 

@@ -42,7 +42,7 @@ def reach(url: str, config: FleetConfig) -> Reach:
     """Return how the scheduler at *url*, ``dask://HOST:PORT``, is reached.
 
     Raises:
-        ConfigError: It is no such URL, or beyond this machine without certificates.
+        ConfigError: It is not such a URL, or beyond this machine without certificates.
     """
     host, port = _parts(url)
     is_local = is_loopback(host)
@@ -91,7 +91,9 @@ def _parts(url: str) -> tuple[str, int]:
         if parts.scheme != "dask" or any(rest):
             host = ""
     if not host:
-        msg = f"{url} is no scheduler{problem}: write dask://HOST:PORT, or local:N for N processes"
+        msg = (
+            f"{url} is not a scheduler{problem}: write dask://HOST:PORT, or local:N for N processes"
+        )
         raise ConfigError(msg)
     return host, port
 

@@ -343,7 +343,7 @@ async def test_bad_questions_are_refused_before_anything_is_sent(desks: OpenDesk
             await fleet.map("price", "AAPL")
         with pytest.raises(NotEncodable):
             await fleet.map("price", ["X"], days=object())
-        with pytest.raises(BadParameter, match="a subject is None, which is no text"):
+        with pytest.raises(BadParameter, match="a subject is None, which is not text"):
             await fleet.map("price", ["X", None])  # type: ignore[list-item]
         with pytest.raises(BadParameter, match="no option 'days': there are extensions, max_age"):
             fleet.options(days=1)  # type: ignore[call-arg]

@@ -38,7 +38,7 @@ class ClientKey:
     """A key of a client, without what opens.
 
     Attributes:
-        id: The part of it that is no secret, by which it is found.
+        id: The part of it that is not a secret, by which it is found.
         name: What its owner calls it.
         digest: The SHA-256 of the whole, in hexadecimal.
         created: When it was made, in seconds since the epoch.

@@ -193,12 +193,12 @@ class Transports:
         if isinstance(argo, BlockingArgo):
             inner = module.HTTPTransport() if inner is None else inner
             if not isinstance(inner, module.BaseTransport):
-                msg = f"inner is no {name}.BaseTransport, which a client with a BlockingArgo needs"
+                msg = f"inner is not a {name}.BaseTransport; a client with a BlockingArgo needs one"
                 raise TypeError(msg)
             return self._blocking(argo, self._library, inner, tenant)
         inner = module.AsyncHTTPTransport() if inner is None else inner
         if not isinstance(inner, module.AsyncBaseTransport):
-            msg = f"inner is no {name}.AsyncBaseTransport, which an asynchronous client needs"
+            msg = f"inner is not a {name}.AsyncBaseTransport, which an asynchronous client needs"
             raise TypeError(msg)
         return self._asynchronous(argo, self._library, inner, tenant)
 

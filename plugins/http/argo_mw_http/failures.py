@@ -1,4 +1,4 @@
-"""Failures: responses that are no answers, and what clients raise in place of one."""
+"""Failures: responses that are not answers, and what clients raise in place of one."""
 
 from __future__ import annotations
 

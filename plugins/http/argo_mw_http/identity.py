@@ -101,7 +101,7 @@ def parameter_of(query: str, name: str) -> str | None:
 
 
 def shown_parts(route: Route, parts: Mapping[str, str]) -> dict[str, str]:
-    """Return the named *parts* of a path that are no secret, for the parameters of a call."""
+    """Return the named *parts* of a path that are not secret, for the parameters of a call."""
     return {
         name: value for name, value in parts.items() if not is_credential(name, route.credentials)
     }

@@ -32,7 +32,7 @@ async def error_in(answer: HttpAnswer, pointers: Sequence[str]) -> str | None:
     A large body is read in a thread.
 
     Raises:
-        Unreadable: It is no JSON, or compressed in a way that cannot be undone here.
+        Unreadable: It is not JSON, or compressed in a way that cannot be undone here.
     """
     if len(answer.body) > _MANY_BYTES or answer.header("content-encoding"):
         return await asyncio.to_thread(_error_in, answer, pointers)
@@ -43,7 +43,7 @@ def _error_in(answer: HttpAnswer, pointers: Sequence[str]) -> str | None:
     try:
         document: object = msgspec.json.decode(_decompressed(answer))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        msg = "is no JSON"
+        msg = "is not JSON"
         raise Unreadable(msg) from error
     return next((one for one in pointers if at(document, one)), None)
 

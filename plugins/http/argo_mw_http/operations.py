@@ -69,4 +69,4 @@ def _response() -> object:
 def _no_response(value: object) -> str | None:
     if isinstance(value, (HttpAnswer, NotShared)):
         return None
-    return f"a {type(value).__name__} is no response"
+    return f"a {type(value).__name__} is not a response"

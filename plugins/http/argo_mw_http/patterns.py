@@ -48,7 +48,7 @@ class PathPattern:
         shape: The pattern without the names of its parts: two of one shape match the same paths.
 
     Raises:
-        ValueError: It is no pattern.
+        ValueError: It is not a pattern.
     """
 
     def __init__(self, text: str) -> None:
@@ -74,7 +74,7 @@ class PathPattern:
 
         Args:
             path: A path as it is sent, percent-encoded. Of an encoded slash a part may hold more
-                than one; steps such as ``..``, between encoded slashes too, and bytes that are no
+                than one; steps such as ``..``, between encoded slashes too, and bytes that are not
                 text match nothing.
         """
         if len(path) > MAX_PATH or not path.startswith("/"):
@@ -132,7 +132,7 @@ def _plain(name: str) -> str:
 
 
 def _decoded(text: str) -> str | None:
-    """Return *text* without its percent-encoding, or ``None`` where it is no text."""
+    """Return *text* without its percent-encoding, or ``None`` where it is not text."""
     if "%" not in text:
         return text
     try:

@@ -124,7 +124,7 @@ class Api:
         if isinstance(came, NotShared):
             return _not_kept(came, cost, now, came.why)
         if came.status not in route.status:
-            return _not_kept(came, cost, now, f"status {came.status} is no answer")
+            return _not_kept(came, cost, now, f"status {came.status} is not an answer")
         why = await self._complaint(route, came)
         if why is not None:
             raise failed(self._name, why, came, came.status, None)

@@ -139,9 +139,9 @@ async def test_errors_are_found_in_compressed_bodies(encoding: str, compress: An
 @pytest.mark.parametrize(
     ("body", "encodings", "why"),
     [
-        (b"<html>", (), "is no JSON"),
-        (b"\xff", (), "is no JSON"),
-        (b"[" * 100_000, (), "is no JSON"),
+        (b"<html>", (), "is not JSON"),
+        (b"\xff", (), "is not JSON"),
+        (b"[" * 100_000, (), "is not JSON"),
         (b"{}", ("br",), "is compressed by 'br'"),
         (b"{}", ("gzip",), "is damaged"),
         (gzip.compress(b"{}", mtime=0)[:-4], ("gzip",), "is damaged"),

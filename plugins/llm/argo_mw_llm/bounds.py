@@ -121,13 +121,13 @@ def count_of(name: str, value: object) -> int | None:
     """Return *value*, a number of tokens or answers; ``None`` when it is not given.
 
     Raises:
-        NoBoundError: It is no such number.
+        NoBoundError: It is not such a number.
     """
     if value is None:
         return None
     whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 1
     if not whole or cast(float, value) % 1 != 0 or cast(float, value) > 2**31:
-        msg = f"{name} is {value!r:.40}, which is no number of them"
+        msg = f"{name} is {value!r:.40}, which is not a number of them"
         raise NoBoundError(msg)
     return int(cast(float, value))
 
@@ -268,11 +268,11 @@ def list_of(name: str, value: object) -> Sequence[object]:
     """Return the list *value* of the field *name*; an empty one where it is not given.
 
     Raises:
-        NoBoundError: It is no list.
+        NoBoundError: It is not a list.
     """
     if value is None:
         return ()
     if isinstance(value, (list, tuple)):
         return value
-    msg = f"{name} are no list"
+    msg = f"{name} are not a list"
     raise NoBoundError(msg)

@@ -37,7 +37,7 @@ REFUSED = 4
 def _number(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
     # Neither above nor below any limit, it would keep them all.
     if value is not None and math.isnan(value):
-        msg = "nan is no number"
+        msg = "nan is not a number"
         raise click.BadParameter(msg)
     return value
 
@@ -54,7 +54,7 @@ def _duration(_: click.Context, __: click.Parameter, text: str | None) -> float 
         except ArgoError as error:
             raise click.BadParameter(str(error)) from None
     if math.isnan(found):
-        msg = "nan is no number"
+        msg = "nan is not a number"
         raise click.BadParameter(msg)
     if not 0.0 < found < math.inf:
         msg = f"{text} is not above zero, or has no end"
@@ -156,7 +156,7 @@ def _read(prompt: Sequence[str]) -> str:
                 piped = sys.stdin.buffer.read().decode("utf-8", "replace")
             parts.append(piped)
         else:
-            # What of an argument is no UTF-8, Python hands on as halves of surrogate pairs.
+            # What of an argument is not UTF-8, Python hands on as halves of surrogate pairs.
             parts.append(part.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     text = "\n\n".join(parts)
     if not text.strip():

@@ -1,6 +1,6 @@
 """Counts: a provider's numbers of tokens, read with care, for they are bills.
 
-What is not a whole number of tokens that a request can have taken is no count, and never lowers
+What is not a whole number of tokens that a request can have taken is not a count, and never lowers
 what is held for the request.
 """
 
@@ -97,7 +97,7 @@ def count_of(name: str, value: object) -> int:
     ):
         return int(value)
     what = f"{value!r:.40}" if isinstance(value, (int, float)) else f"a {type(value).__name__}"
-    msg = f"{name} is {what}, which is no number of tokens"
+    msg = f"{name} is {what}, which is not a number of tokens"
     raise ValueError(msg)
 
 

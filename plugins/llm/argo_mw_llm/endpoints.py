@@ -164,7 +164,7 @@ async def body_of(request: WebRequest) -> dict[str, object]:
         msg = f"this request cannot be read: {error}; send a JSON object, not compressed"
         raise BadParameter(msg) from error
     if not isinstance(body, dict):
-        msg = "this request is no JSON object"
+        msg = "this request is not a JSON object"
         raise BadParameter(msg)
     return body
 

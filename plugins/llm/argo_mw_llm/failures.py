@@ -139,7 +139,7 @@ def _code_and_message(body: object) -> tuple[str, str]:
         try:
             body = read_json(body)
         except ValueError:
-            return "", "an answer that is no JSON"
+            return "", "an answer that is not JSON"
     inner = body.get("error", body) if isinstance(body, Mapping) else body
     if not isinstance(inner, Mapping):
         return "", _plain(inner) or "an answer of another form"

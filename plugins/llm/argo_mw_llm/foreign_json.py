@@ -18,7 +18,7 @@ def read_json(text: str | bytes, *, strict: bool = False) -> object:
             so that a text which one of them has checked may say something else to another.
 
     Raises:
-        ValueError: It is no JSON, is nested too deeply, or *strict* refuses it.
+        ValueError: It is not JSON, is nested too deeply, or *strict* refuses it.
     """
     try:
         if strict:
@@ -41,5 +41,5 @@ def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
 
 
 def _no_number(name: str) -> NoReturn:
-    msg = f"{name} is no number in JSON"
+    msg = f"{name} is not a number in JSON"
     raise ValueError(msg)

@@ -91,6 +91,6 @@ def _vectors(answer: Any) -> Vectors:
     found = sorted(answer.data, key=lambda one: int(one.index))
     vectors = [tuple(map(float, one.embedding)) for one in found]
     if not all(all(map(math.isfinite, vector)) for vector in vectors):
-        msg = "a vector with what is no number"
+        msg = "a vector with what is not a number"
         raise ValueError(msg)
     return vectors, word(answer.model), embeddings.usage_of(plain_counts(answer.usage))

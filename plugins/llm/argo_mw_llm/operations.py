@@ -235,7 +235,7 @@ def no_completion(value: object) -> str | None:
     if isinstance(value, AnswerStream):
         return None
     if not isinstance(value, Completion):
-        return f"a {type(value).__name__} is no completion"
+        return f"a {type(value).__name__} is not a completion"
     if value.stop == "refusal":
         return f"{value.model} refused"
     if not value.text.strip() and not value.tool_calls:
@@ -247,13 +247,13 @@ def no_opinion(value: object) -> str | None:
     """Return what keeps *value* from being an opinion, or ``None``."""
     if isinstance(value, Malformed):
         return value.why
-    return None if isinstance(value, Opinion) else f"a {type(value).__name__} is no opinion"
+    return None if isinstance(value, Opinion) else f"a {type(value).__name__} is not an opinion"
 
 
 def no_embedding(value: object) -> str | None:
     """Return what keeps *value* from being an embedding, or ``None``."""
     if not isinstance(value, Embedding):
-        return f"a {type(value).__name__} is no embedding"
+        return f"a {type(value).__name__} is not an embedding"
     return None if value.vector else f"{value.model} gave an empty vector"
 
 

@@ -171,7 +171,7 @@ class LlmPlugin:
 
     @hookimpl(optionalhook=True)
     def register_gen_ai_providers(self) -> Mapping[str, str]:
-        """The names of the providers in metrics; embeddings are no inference."""
+        """The names of the providers in metrics; embeddings are not inference."""
         names = {name: one.profile.measured_as for name, one in self._providers.items()}
         return names | dict.fromkeys(self._embedders, "")
 

@@ -110,6 +110,6 @@ def _size(message: Mapping[str, object]) -> int:
 
 
 def _has_columns(text: str) -> bool:
-    """Return whether lines that are no sentences have wide gaps, which may align columns."""
+    """Return whether lines that are not sentences have wide gaps, which may align columns."""
     lines = text.split("\n")
     return any(_COLUMNS.search(line) and not line.endswith(_SENTENCE_END) for line in lines)

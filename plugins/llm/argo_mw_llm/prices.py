@@ -25,7 +25,7 @@ _MAX_PRICE = 1e6
 
 def _is_price(_: object, attribute: Attribute[Any], usd: Any) -> None:
     if usd is not None and not 0 <= usd <= _MAX_PRICE:
-        msg = f"{attribute.name} is {usd!r}, which is no price"
+        msg = f"{attribute.name} is {usd!r}, which is not a price"
         raise ValueError(msg)
 
 
@@ -289,7 +289,7 @@ def load_prices(path: Path | None = None) -> Prices:
     """Return the table in the file *path*, or the one that comes with the plugin.
 
     Raises:
-        ConfigError: The file cannot be read, or is no price table.
+        ConfigError: The file cannot be read, or is not a price table.
     """
     name = str(path) if path else "prices.toml"
     try:

@@ -261,7 +261,7 @@ def shipped() -> Mapping[str, ProviderTable]:
 
 def _profile(name: str, table: ProviderTable) -> Profile:
     if not _NAME.fullmatch(name):
-        msg = f"{name!r} is no name of a provider: use small letters, digits and _"
+        msg = f"{name!r} is not a name of a provider: use small letters, digits and _"
         raise ValueError(msg)
     wire, url, model = table.wire, table.url, table.model
     if wire is None or url is None or model is None:

@@ -6,7 +6,7 @@ after the last event is complete: its connection is closed then, as the SDK woul
 
 Formats: https://html.spec.whatwg.org/multipage/server-sent-events.html; the last events are
 ``message_stop`` of Anthropic's messages and ``[DONE]`` of OpenAI's chat completions. Bedrock wraps
-Anthropic's events in frames of its own. A body that is no stream of events may be read in pieces
+Anthropic's events in frames of its own. A body that is not a stream of events may be read in pieces
 too.
 """
 
@@ -209,7 +209,7 @@ def learn(kind: str, wire: Wire, raw: bytes, ending: Ending) -> None:
 
 
 def _read_whole(wire: Wire, raw: bytes, ending: Ending) -> None:
-    """Read what an answer took that is no stream, and came in pieces all the same."""
+    """Read what an answer took that is not a stream, and came in pieces all the same."""
     with contextlib.suppress(ValueError):
         usage, model, ending.stop = read_body(wire, raw)
         ending.model = model or ending.model

@@ -245,7 +245,7 @@ def to_plain(stream: AnswerStream[object]) -> object:
         NotEncodable: It is not complete.
     """
     if not stream.complete:
-        msg = "a stream that is not complete is no answer to keep"
+        msg = "a stream that is not complete is not an answer to keep"
         raise NotEncodable(msg)
     ending = stream.ending
     return [
@@ -282,7 +282,7 @@ async def _read_out(pieces: AsyncIterator[object], last: asyncio.Task[object] | 
 def is_kept(stop: str, *, keep_tools: bool) -> bool:
     """Return whether an answer that ended with *stop* may be kept for others.
 
-    Truncation and refusals are no answers; a tool call may have side effects, which a replay
+    Truncation and refusals are not answers; a tool call may have side effects, which a replay
     would repeat.
     """
     return stop == "end" or (stop == "tool" and keep_tools)

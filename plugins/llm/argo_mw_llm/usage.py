@@ -37,7 +37,7 @@ def read_body(wire: Wire, content: bytes) -> Read:
     """
     body = parse(content)
     if not isinstance(body, dict):
-        msg = f"an answer over the wire {wire.name!r} is no JSON object"
+        msg = f"an answer over the wire {wire.name!r} is not a JSON object"
         raise ValueError(msg)  # noqa: TRY004 - the provider's doing, not the caller's
     return wire.read(body, content)
 

@@ -84,15 +84,15 @@ def read_opinion(completion: Completion) -> Opinion | Malformed:
     try:
         fields = read_json(text, strict=True)
     except ValueError as error:
-        return refuse(f"its reply is no JSON to rely on: {error}")
+        return refuse(f"its reply is not JSON to rely on: {error}")
     if not isinstance(fields, dict) or set(fields) != {"action", "confidence", "reason"}:
         return refuse("its JSON has not just action, confidence and reason")
     action, sure, reason = fields["action"], fields["confidence"], fields["reason"]
     if action not in _ACTIONS or not isinstance(reason, str):
         return refuse(f"its action is {str(action)[:20]!r}")
     if isinstance(sure, bool) or not isinstance(sure, (int, float)) or not 0.0 <= sure <= 1.0:
-        return refuse("its confidence is no number from 0 to 1")
-    # Half a surrogate pair is no text that anything can write down.
+        return refuse("its confidence is not a number from 0 to 1")
+    # Half a surrogate pair is not text that anything can write down.
     line = " ".join(reason[:_MAX_REASON].encode("utf-8", "replace").decode().split())
     return Opinion(cast("Action", action), float(sure), line, completion.model, completion.usage)
 

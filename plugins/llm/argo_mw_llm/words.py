@@ -10,7 +10,7 @@ _MAX_WORD: Final = 200
 
 
 def word(written: object) -> str:
-    """Return *written* as one line of at most 200 characters, or "" if it is no text.
+    """Return *written* as one line of at most 200 characters, or "" if it is not text.
 
     The SDKs check neither types nor lengths, and what no database takes would cost a record.
     """
@@ -21,7 +21,7 @@ def text_of(written: object) -> str:
     """Return *written*, which an answer consists of.
 
     Raises:
-        TypeError: It is no text.
+        TypeError: It is not text.
     """
     if isinstance(written, str):
         return written

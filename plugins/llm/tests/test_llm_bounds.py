@@ -336,7 +336,7 @@ async def test_an_answer_without_a_limit_gets_one_only_where_a_budget_needs_it(
         ) as argo:
             await ask(argo, provider)
             assert pytest.approx(expected, rel=0.02) == provider.bodies[-1]["max_tokens"]
-    # Less than an answer usually takes is no limit to insert: the caller must choose it.
+    # Less than an answer usually takes is not a limit to insert: the caller must choose it.
     async with open_argo(plugins={"llm": LlmPlugin()}, budgets=[{"usd": 0.05}]) as argo:
         with pytest.raises(openai.APIStatusError, match="give max_tokens"):
             await ask(argo, provider)

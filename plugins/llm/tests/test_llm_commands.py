@@ -162,7 +162,7 @@ def test_a_limit_that_is_no_number_is_wrong_usage(
 ) -> None:
     config = configure(tmp_path, sandbox, "sqlite")
     code, _, err = finish(start(config, "ask", option, "nan", "RSI 30?"))
-    assert (2, True) == (code, b"no number" in err)
+    assert (2, True) == (code, b"not a number" in err)
     assert 0 == requests(sandbox, "glm")
 
 

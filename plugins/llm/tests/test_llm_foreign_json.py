@@ -41,7 +41,7 @@ def test_what_is_no_number_in_json_is_refused(number: str) -> None:
 
 def test_a_deep_nest_is_refused_wherever_it_is_read() -> None:
     assert isinstance(opinion_in(DEEP), Malformed)
-    assert "an answer that is no JSON" in str(from_status("glm", 500, DEEP.encode(), {}))
+    assert "an answer that is not JSON" in str(from_status("glm", 500, DEEP.encode(), {}))
     for read in (read_json, parse):
         with pytest.raises(ValueError, match="too deeply"):
             read(DEEP.encode())

@@ -293,5 +293,5 @@ def _article(item: _Item, ticker: str, published: float) -> Article:
 
 
 def _within(score: float, least: float) -> float | None:
-    """Return *score* within *least* and 1, or ``None`` where it is no number."""
+    """Return *score* within *least* and 1, or ``None`` where it is not a number."""
     return None if math.isnan(score) else max(least, min(1.0, score))

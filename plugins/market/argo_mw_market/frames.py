@@ -51,7 +51,7 @@ def make_frame(seconds: Floats, values: Floats) -> pd.DataFrame:
 
 
 def problem_of(value: object) -> str | None:
-    """Return why *value* is no answer to ``bars``, or ``None``."""
+    """Return why *value* is not an answer to ``bars``, or ``None``."""
     if not isinstance(value, pd.DataFrame):
         return f"a {type(value).__name__} instead of a frame"
     if value.empty:

@@ -2,7 +2,7 @@
 
 A vendor writes times as milliseconds, with an offset from UTC, or as the local time of an
 exchange. Whatever the form, what comes out is seconds since the epoch, none of them in the future:
-a price of the future is no price, and nanoseconds that are read as milliseconds lie far in it.
+a price of the future is not a price, and nanoseconds that are read as milliseconds lie far in it.
 """
 
 from __future__ import annotations

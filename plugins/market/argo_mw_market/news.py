@@ -34,7 +34,7 @@ class Article:
 
 
 def problem_of(value: object) -> str | None:
-    """Return why *value* is no answer to ``news``, or ``None``; no articles are an answer."""
+    """Return why *value* is not an answer to ``news``, or ``None``; no articles are an answer."""
     if isinstance(value, tuple) and all(isinstance(one, Article) for one in value):
         return None
     return f"a {type(value).__name__} instead of articles"

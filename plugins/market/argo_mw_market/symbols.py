@@ -126,5 +126,5 @@ def read_symbol(text: object) -> Symbol:
 
 
 def _no_symbol(text: str) -> BadParameter:
-    msg = f"{text!r:.60} is no symbol; write a stock like AAPL or BAC.PRK, or a pair like BTC-USD"
+    msg = f"{text!r:.60} is not a symbol; write a stock like AAPL or BAC.PRK, a pair like BTC-USD"
     return BadParameter(msg)

@@ -70,7 +70,7 @@ def test_a_pair_without_a_separator_has_one_reading(base: str, quote: str) -> No
 @example("\u017fPY")
 @example("A\u0131G")
 def test_letters_beyond_ascii_are_never_read_as_a_ticker(text: str) -> None:
-    with pytest.raises(BadParameter, match="is no symbol"):
+    with pytest.raises(BadParameter, match="is not a symbol"):
         read_symbol(text)
 
 

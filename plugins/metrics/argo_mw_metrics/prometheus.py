@@ -165,7 +165,7 @@ class Prometheus:
         """Answer in threads, and return the port: *port*, or a free one for 0.
 
         Raises:
-            ConfigError: The port is taken, or *host* is no address of this machine.
+            ConfigError: The port is taken, or *host* is not an address of this machine.
         """
         kind = _IPv6Server if ":" in host else _Server
         try:

@@ -142,7 +142,7 @@ def make_sink(url: str, schemes: Mapping[str, OpenSink]) -> Sink:
     """
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises when it is no number
+        parts.port  # noqa: B018 - raises when it is not a number
     except ValueError:
         msg = (
             f"[plugins.persist] url = {redact_url(url)!r} cannot be used; write "

@@ -235,5 +235,5 @@ def _page_key(after: str) -> PageKey:
     try:
         return int(timestamp), TimeOrderedIds.parse(identifier)
     except ValueError:
-        msg = f"{after!r} is no place in the answers; give the `next` of an earlier page"
+        msg = f"{after!r} is not a place in the answers; give the `next` of an earlier page"
         raise BadParameter(msg) from None

@@ -114,8 +114,8 @@ def declared(plugin: str, answer: object) -> list[Table]:
     """Return the tables that *plugin* declares in its *answer* to ``register_tables``.
 
     Raises:
-        ConfigError: The answer is no list of mappings, a key of one is unknown or missing, or its
-            values are of the wrong kind.
+        ConfigError: The answer is not a list of mappings, a key of one is unknown or missing, or
+            its values are of the wrong kind.
     """
     where = f"plugin {plugin!r}, register_tables"
     if not isinstance(answer, Iterable) or isinstance(answer, str | Mapping):

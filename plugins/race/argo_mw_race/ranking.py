@@ -133,7 +133,7 @@ class Ranking:
         """Return whether a call that *first* would answer probes another one, by chance.
 
         Not where that takes one more request: now, because calls to *first* share one, or later,
-        because an answer of another language model is no answer of this one.
+        because an answer of another language model is not an answer of this one.
         """
         if first.batching is not None or self._kind == "llm":
             return False

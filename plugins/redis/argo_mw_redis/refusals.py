@@ -59,7 +59,7 @@ def refusal(command: str, error: ResponseError, prefix: str) -> str:
     elif text.startswith(_NO_COMMAND):
         remedy = "it offers no such command: undo rename-command, or use a server that has it"
     elif _NO_CLUSTER in text:
-        remedy = "it is no node of a cluster: begin the URL with redis://"
+        remedy = "it is not a node of a cluster: begin the URL with redis://"
     else:
         remedy = _REMEDIES.get(code, "")
     return f"Redis refused {command} ({said})" + (f"; {remedy}" if remedy else "")

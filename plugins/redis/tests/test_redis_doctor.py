@@ -116,7 +116,7 @@ def test_a_user_of_a_cluster_that_may_not_ask_for_its_slots_is_told_the_rights(n
 def test_a_server_that_is_no_node_of_a_cluster_says_so(server, doctor):
     code, found = doctor(server.url.replace("redis://", "redis+cluster://").removesuffix("/0"))
     assert ExitCode.FAILED == code
-    assert "it is no node of a cluster: begin the URL with redis://" in found["redis"][1]
+    assert "it is not a node of a cluster: begin the URL with redis://" in found["redis"][1]
 
 
 def test_a_node_of_a_cluster_that_is_named_as_a_server_says_so(nodes, doctor):

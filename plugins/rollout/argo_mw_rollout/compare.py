@@ -34,7 +34,7 @@ class Difference:
 
     Attributes:
         distance: The greatest distance of a number from its fresh one, relative to that.
-        unequal: What differs and is no number, or is there in one of them only; "" for nothing.
+        unequal: What differs and is not a number, or is there in one of them only; "" for nothing.
     """
 
     distance: float = 0.0

@@ -29,13 +29,15 @@ def percent_of(step: str) -> float | None:
     """Return the share of *step*, or ``None`` where it has none: ``shadow``, ``off`` and ``on``.
 
     Raises:
-        ValueError: It is no step.
+        ValueError: It is not a step.
     """
     if step in ("off", "shadow", "on"):
         return None
     match = _PERCENT.fullmatch(step.strip())
     if match is None or not LEAST <= float(match[1]) < 100.0:
-        msg = f"{step!r} is no step; write shadow, a share such as 5% ({LEAST:g}% at least), or on"
+        msg = (
+            f"{step!r} is not a step; write shadow, a share such as 5% (at least {LEAST:g}%), or on"
+        )
         raise ValueError(msg)
     return float(match[1])
 
@@ -179,7 +181,7 @@ class Plan:
         """Return the plan that *data* describes.
 
         Raises:
-            ConfigError: It is no such data.
+            ConfigError: It is not such data.
         """
         try:
             rails = data["guardrails"]

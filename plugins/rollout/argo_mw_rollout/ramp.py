@@ -173,7 +173,7 @@ class Ramp:
         """Return the ramp that *data* describes.
 
         Raises:
-            ConfigError: It is no such data.
+            ConfigError: It is not such data.
         """
         try:
             if not isinstance(data, Mapping):

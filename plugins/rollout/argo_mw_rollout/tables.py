@@ -21,7 +21,7 @@ def is_price(name: object) -> bool:
 
 
 def apart(one: float, other: float) -> float:
-    """Return how far *one* is from *other*, relative to that; endless where one is no number."""
+    """Return how far *one* is from *other*, relative to that; endless where one is not a number."""
     if one == other or (math.isnan(one) and math.isnan(other)):
         return 0.0
     if not (math.isfinite(one) and math.isfinite(other)):

@@ -105,7 +105,7 @@ _OPENER: Final = urllib.request.build_opener(_NoRedirect)
 
 def _send(url: str, body: bytes) -> None:
     if not url.startswith(("http://", "https://")):
-        msg = "the webhook is no http URL"
+        msg = "the webhook is not an http URL"
         raise ValueError(msg)
     headers = {"Content-Type": "application/json", "User-Agent": "argo-mw"}
     request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310

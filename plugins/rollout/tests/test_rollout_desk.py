@@ -266,7 +266,7 @@ async def test_a_webhook_that_is_not_reached_is_reported_and_nothing_waits(world
     await webhook._post("http://127.0.0.1:9/", {"text": "bold: rolled back"})
     assert "bold: rolled back" in world.said[0]
     await webhook._post("file:///etc/passwd", {"text": "bold: rolled back"})
-    assert "no http URL" in world.said[1]
+    assert "not an http URL" in world.said[1]
 
 
 class Elsewhere(Listener):

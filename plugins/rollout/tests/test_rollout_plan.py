@@ -13,7 +13,7 @@ from argo_mw_rollout.statistics import GUARDRAILS
 
 @pytest.mark.parametrize("written", ["", "30", "m", "-1m"])
 def test_what_is_no_duration_is_refused(written: str) -> None:
-    with pytest.raises(ConfigError, match="no duration"):
+    with pytest.raises(ConfigError, match="not a duration"):
         structure({"plans": {"race": {"at_least": written}}}, RolloutConfig, where="plan")
 
 

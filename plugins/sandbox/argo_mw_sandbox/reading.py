@@ -26,7 +26,7 @@ def read_bars_file(path: Path) -> Bars:
     a trade.
 
     Raises:
-        ValueError: The file is no table of bars; it is named, with the first row that is wrong.
+        ValueError: The file is not a table of bars; it is named, with the first row that is wrong.
     """
     parquet = path.name.lower().endswith(_PARQUET)
     try:
@@ -62,8 +62,8 @@ def _bars(table: pd.DataFrame, where: str, first: int) -> Bars:
     prices, volume = values[list(PRICES)], values["volume"]
     wrong = {
         "its time is none in ISO 8601, such as 2024-05-06T13:30:00Z": time.isna(),
-        "a price is no number above zero": ~(np.isfinite(prices) & (prices > 0)).all(axis=1),
-        "its volume is no number from zero": ~(np.isfinite(volume) & (volume >= 0)),
+        "a price is not a number above zero": ~(np.isfinite(prices) & (prices > 0)).all(axis=1),
+        "its volume is not a number from zero": ~(np.isfinite(volume) & (volume >= 0)),
         "its high is below its low": prices["high"] < prices["low"],
     }
     bad = {what: int(rows.idxmax()) for what, rows in wrong.items() if rows.any()}

@@ -298,11 +298,11 @@ def test_of_rows_of_one_time_the_last_counts(tmp_path: Path) -> None:
     [
         ("time", "yesterday", "line 9: its time is none in ISO 8601"),
         ("time", "", "line 9: its time is none in ISO 8601"),
-        ("close", "abc", "line 9: a price is no number above zero"),
-        ("close", "", "line 9: a price is no number above zero"),
-        ("open", "0", "line 9: a price is no number above zero"),
-        ("low", "inf", "line 9: a price is no number above zero"),
-        ("volume", "-1", "line 9: its volume is no number from zero"),
+        ("close", "abc", "line 9: a price is not a number above zero"),
+        ("close", "", "line 9: a price is not a number above zero"),
+        ("open", "0", "line 9: a price is not a number above zero"),
+        ("low", "inf", "line 9: a price is not a number above zero"),
+        ("volume", "-1", "line 9: its volume is not a number from zero"),
         ("high", "1", "line 9: its high is below its low"),
     ],
 )

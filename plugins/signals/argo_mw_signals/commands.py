@@ -1,6 +1,6 @@
 """``argo-mw signals``: signals for symbols, once or over and over.
 
-``signals`` is a group, to which other plugins can add commands; an argument that is no command
+``signals`` is a group, to which other plugins can add commands; an argument that is not a command
 of it is taken for a symbol, so that ``argo-mw signals AAPL`` is short for
 ``argo-mw signals show AAPL``.
 """

@@ -211,8 +211,8 @@ class RecordedSignals:
             tenant: The tenant that closes it.
 
         Raises:
-            BadParameter: Neither is given, one is no finite number, or the signal has no price to
-                compare with.
+            BadParameter: Neither is given, one is not a finite number, or the signal has no price
+                to compare with.
             UnknownSignal: There is no such signal, or it is another tenant's.
         """
         await self.database.flush()
@@ -321,5 +321,5 @@ def _page_key(after: str) -> PageKey:
     try:
         return int(timestamp), TimeOrderedIds.parse(identifier)
     except ValueError:
-        msg = f"{after!r} is no place in the history; give the `next` of an earlier page"
+        msg = f"{after!r} is not a place in the history; give the `next` of an earlier page"
         raise BadParameter(msg) from None

@@ -126,7 +126,7 @@ def _read(path: Path, after: int) -> tuple[list[dict[str, object]], int]:
             old.text_factory = lambda text: text.decode(errors="replace")
             # SQLite does not mind the case of a column's name.
             rows = [
-                {name.lower(): row[name] for name in row.keys()}  # noqa: SIM118 - rows are no mappings
+                {name.lower(): row[name] for name in row.keys()}  # noqa: SIM118 - rows are not mappings
                 for row in old.execute(query, (after, _BATCH))
             ]
     except sqlite3.Error as error:
@@ -207,7 +207,7 @@ def _zone(name: str) -> ZoneInfo:
 def _timestamp(value: object, zone: ZoneInfo) -> int:
     if isinstance(value, int | float):
         if not abs(value) < _YEAR_10000:
-            msg = f"{value!r} is no time in seconds since the epoch"
+            msg = f"{value!r} is not a time in seconds since the epoch"
             raise ValueError(msg)
         return micros(float(value))
     moment = datetime.fromisoformat(str(value))

@@ -101,7 +101,7 @@ async def close(
     try:
         which = TimeOrderedIds.parse(identifier)
     except ValueError:
-        msg = f"{identifier!r} is no identifier of a signal; `argo-mw signals history` shows them"
+        msg = f"{identifier!r} is not the identifier of a signal; see `argo-mw signals history`"
         raise click.UsageError(msg) from None
     closed = await close_signal(
         argo, which, exit_price=exit_price, profit=profit, tenant=argo.settings.argo.tenant

@@ -15,14 +15,14 @@ def read_universe(lines: Iterable[str], *, name: str) -> list[str]:
     ``#`` begins a comment.
 
     Raises:
-        BadParameter: There are none, or it is no text.
+        BadParameter: There are none, or it is not text.
     """
     try:
         symbols = [
             symbol for line in lines for symbol in line.partition("#")[0].translate(_GAPS).split()
         ]
     except UnicodeDecodeError:
-        msg = f"{name} is no text in UTF-8; write the symbols one to a line"
+        msg = f"{name} is not text in UTF-8; write the symbols one to a line"
         raise BadParameter(msg) from None
     if not symbols:
         msg = f"{name} names no symbols; write them one to a line"

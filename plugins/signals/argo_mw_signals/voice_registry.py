@@ -77,8 +77,8 @@ def _read(plugin: str, given: object) -> Voice:
     weighs = isinstance(weight, (int, float)) and 0 <= weight <= MAX_WEIGHT
     if not weighs or not isinstance(parameters, dict):
         msg = (
-            f"{where}, {name!r}, whose weight is no number from 0 to {MAX_WEIGHT:.0f} or whose "
-            "parameters are no dict"
+            f"{where}, {name!r}, whose weight is not a number from 0 to {MAX_WEIGHT:.0f} or whose "
+            "parameters are not a dict"
         )
         raise ConfigError(msg)
     return Voice(name, operation, float(weight), bool(given.get("window")), parameters)

@@ -243,7 +243,7 @@ def test_a_universe_may_begin_with_a_byte_order_mark_and_must_be_text(run, tmp_p
     result = run("--universe", "picture")
     assert result.exit_code == 1
     assert result.output == (
-        "argo-mw: picture is no text in UTF-8; write the symbols one to a line\n"
+        "argo-mw: picture is not text in UTF-8; write the symbols one to a line\n"
     )
 
 

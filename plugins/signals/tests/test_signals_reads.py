@@ -307,7 +307,7 @@ async def test_history_comes_as_a_frame_too():
         ("latest", {"symbol": "A", "limit": 10_001}, "1 to 10000"),
         ("latest", {"symbol": "A", "limit": True}, "limit is True"),
         ("history", {"form": "xml"}, "'rows' or 'frame'"),
-        ("history", {"after": "nonsense"}, "no place in the history"),
+        ("history", {"after": "nonsense"}, "not a place in the history"),
         ("history", {"since": datetime(2026, 1, 1)}, "time zone"),
     ],
 )

@@ -157,7 +157,7 @@ def test_close_records_how_a_signal_ended(invoke):
 
 
 def test_close_says_what_it_needs(invoke):
-    assert "no identifier" in invoke("signals", "close", "nonsense").stderr
+    assert "not the identifier" in invoke("signals", "close", "nonsense").stderr
     unknown = "0197f0d3-0000-7000-8000-000000000000"
     assert "there is no signal" in invoke("signals", "close", unknown, "--profit", "0.1").stderr
     [newest] = json.loads(invoke("signals", "latest", "S0", "--json").stdout)
@@ -241,8 +241,8 @@ THEN = AT // MICROSECONDS
         ((1, "", "BUY", 1.0, THEN), "1 to 64 characters"),
         ((1, "A", "BUY", "inf", THEN), "finite confidence"),
         ((1, "A", "BUY", "high", THEN), "could not convert"),
-        ((1, "A", "BUY", 1.0, 1000 * THEN), "no time in seconds"),
-        ((1, "A", "BUY", 1.0, float("inf")), "no time in seconds"),
+        ((1, "A", "BUY", 1.0, 1000 * THEN), "not a time in seconds"),
+        ((1, "A", "BUY", 1.0, float("inf")), "not a time in seconds"),
         ((1, "A", "BUY", 1.0, "soon"), "soon"),
         ((1, "A", None, 1.0, THEN), "has no action"),
     ],

@@ -14,7 +14,7 @@ _TEXTS = ("text", "content", "answer", "reply")
 
 
 def refusals(*directories: Path) -> tuple[str, ...]:
-    """Return how replies begin that are no answers; *directories* may add to the shipped list."""
+    """Return how replies begin that are not answers; *directories* may add to the shipped list."""
     found: list[str] = []
     for folder in (files("argo_mw_similarity") / "data", *directories):
         source = folder / "refusals.txt"

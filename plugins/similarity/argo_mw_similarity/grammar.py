@@ -17,7 +17,7 @@ DROPPED = frozenset(
         "pleonastic",
     }
 )
-"""Classes whose words are no content."""
+"""Classes whose words are not content."""
 
 _FACTUAL = (
     "third_person he she they negation either both except unless first_person second_person "

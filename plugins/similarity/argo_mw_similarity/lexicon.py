@@ -59,7 +59,7 @@ class Lexicon:
     """Words, their classes and relations.
 
     Attributes:
-        words: WordNet by lemma, packed: text is no work for the garbage collector, and the
+        words: WordNet by lemma, packed: text is not work for the garbage collector, and the
             hundreds of thousands of objects that it stands for would be.
         members: Synset → its words.
         near: Synset → the synsets just above it, and those it resembles.

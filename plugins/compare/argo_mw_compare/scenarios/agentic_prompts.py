@@ -40,7 +40,7 @@ class Asked:
         kind: ``repeated``, ``templated``, ``rephrased`` or ``twin``.
         meaning: What it asks; an answer to another meaning is wrong.
         text: The whole prompt.
-        template: The prompt with names for its slots; "" where it is no template.
+        template: The prompt with names for its slots; "" where it is not a template.
         slots: The values of the slots.
     """
 

@@ -48,7 +48,7 @@ def service(
         "argo": {
             "state_dir": str(folder),
             "shared": shared,
-            # A plugin that does not open is no part of what is measured.
+            # A plugin that does not open is not part of what is measured.
             "strict": True,
             "block": sorted(installed - set(takes_part)),
         },

@@ -188,6 +188,6 @@ def count(ending: Ending, counts: object, answer: JSON | None = None) -> None:
 
 
 def _stop(before: str, stop: str) -> str:
-    """Why an answer of several choices ended: of those, the first that is no end."""
+    """Why an answer of several choices ended: of those, the first that is not an end."""
     stop = STOPS.get(stop, stop)
     return stop if before in ("", "end") else before

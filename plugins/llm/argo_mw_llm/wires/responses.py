@@ -190,7 +190,7 @@ def _item(item: object) -> int:
 
 
 def _tool(tool: object) -> int:
-    # A tool without a type is no tool of this wire, which might mean anything.
+    # A tool without a type is not a tool of this wire, which might mean anything.
     if isinstance(tool, Mapping) and tool.get("type") not in ("function", "custom"):
         msg = f"nothing bounds what the tool {tool.get('type')!r:.40} takes"
         raise NoBoundError(msg)

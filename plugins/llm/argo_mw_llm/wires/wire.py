@@ -97,5 +97,5 @@ class Wire(ABC):
 
 
 def mappings(value: object) -> list[JSON]:
-    """Return the mappings in the list *value*; none if it is no list."""
+    """Return the mappings in the list *value*; none if it is not a list."""
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []

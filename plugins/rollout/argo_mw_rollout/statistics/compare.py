@@ -157,5 +157,5 @@ def _chance(one: _Levels, two: _Levels, baseline: Baseline) -> Numbers:
 
 
 def _finite(values: Numbers) -> Numbers:
-    """Return *values*, with 0 for what is no finite number."""
+    """Return *values*, with 0 for what is not a finite number."""
     return np.where(np.isfinite(values), values, 0.0)

@@ -130,7 +130,7 @@ class Judge:
             rules: What the ramp is judged by: the rules of the other.
 
         Raises:
-            ValueError: It is no such state, or one of another version.
+            ValueError: It is not such a state, or one of another version.
         """
         try:
             if data["version"] != VERSION:
@@ -146,6 +146,6 @@ class Judge:
                 made._baseline = Baseline(made._before)
                 made.step = Step.of_data(data["step"])
         except (KeyError, TypeError, AttributeError, IndexError) as error:
-            msg = "this is no state of a judge"
+            msg = "this is not a state of a judge"
             raise ValueError(msg) from error
         return made

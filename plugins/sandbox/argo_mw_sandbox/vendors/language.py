@@ -209,7 +209,7 @@ def text_of(content: object) -> str:
 
 
 def as_list(value: object) -> list[JSON]:
-    """Return the JSON objects in a list; none if it is no list."""
+    """Return the JSON objects in a list; none if it is not a list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
