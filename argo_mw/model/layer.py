@@ -200,7 +200,7 @@ class Layer:
 def _fault(name: str, method: object) -> str:
     """Return what is wrong with *method* as the method called *name*, or ""."""
     if not callable(method):
-        return "is no method"
+        return "is not a method"
     if name in _ASYNC and not inspect.iscoroutinefunction(method):
         return "must be an async method: write `async def`"
     if name in _PLAIN and inspect.iscoroutinefunction(method):

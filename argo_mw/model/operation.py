@@ -309,7 +309,7 @@ def operation(
                 raise ConfigError(msg)
         for ignored_name in sorted(ignored):
             if ignored_name not in signature.parameters or ignored_name == subject:
-                why = "is its subject" if ignored_name == subject else "is no parameter of it"
+                why = "is its subject" if ignored_name == subject else "is not a parameter of it"
                 msg = f"operation {own!r} cannot ignore {ignored_name!r}, which {why}"
                 raise ConfigError(msg)
         chosen: dict[str, Any] = {} if scope is None else {"scope": scope}
