@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import click
 from rich.table import Table
 
@@ -13,6 +15,12 @@ from argo_mw.cli.run import with_argo
 from argo_mw.cli.terminal import console
 from argo_mw.flags.parse import format_rule
 
+Row = TypedDict(
+    "Row",
+    {"plugin": str, "from": str, "layer": str, "operations": list[str], "upstreams": list[str]},
+)
+"""What is shown of a plugin; ``from`` cannot be the name of a field of a class."""
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -21,7 +29,7 @@ async def plugins(argo: Argo, as_json: bool) -> None:
     """Show the chain, the operations, and where each plugin comes from."""
     pipeline = engine_of(argo).pipeline
     chain = [one.name for one in (*pipeline.order.outer, *pipeline.order.inner)]
-    rows = [
+    rows: list[Row] = [
         {
             "plugin": name,
             "from": engine_of(argo).plugins.origin(name),
@@ -43,16 +51,8 @@ async def plugins(argo: Argo, as_json: bool) -> None:
         return
     table = Table("plugin", "layer", "operations", "upstreams", "from", box=None)
     for row in rows:
-        operations, upstreams = row["operations"], row["upstreams"]
-        assert isinstance(operations, list)
-        assert isinstance(upstreams, list)
-        table.add_row(
-            str(row["plugin"]),
-            str(row["layer"]),
-            ", ".join(operations),
-            ", ".join(upstreams),
-            str(row["from"]),
-        )
+        operations, upstreams = ", ".join(row["operations"]), ", ".join(row["upstreams"])
+        table.add_row(row["plugin"], row["layer"], operations, upstreams, row["from"])
     console().print("caller → " + "".join(f"{name} → " for name in chain) + "upstream")
     console().print(table)
     if blocked:

@@ -16,6 +16,7 @@ from argo_mw.plugin import (
     AllUpstreamsFailed,
     Argo,
     ArgoError,
+    Caller,
     Outcome,
     Refusal,
     config_of,
@@ -105,35 +106,20 @@ async def ask(
     Exit codes: 0 answered; 1 failed; 2 wrong usage; 3 answered, but cut off; 4 refused, because
     it would cost too much or a quota is used up.
     """
-    text = _read(prompt)
     extensions: dict[str, object] = {}
     if ttl is not None:
         extensions[TTL] = ttl
     if max_cost is not None:
         extensions[MAX_USD] = max_cost
-    caller = argo.options(max_age=ttl, extensions=extensions)
-    live = sys.stdout.isatty() and not as_json
-    config = config_of(argo, LlmConfig)
-    model = model or default_model(config, os.environ)
-    try:
-        outcome = await caller.outcome(
-            "complete",
-            messages=text,
-            model=model,
-            system=system,
-            max_tokens=max_tokens or 0,
-            stream=live,
-        )
-    except Refusal as error:
-        say(f"argo-mw: {error}")
-        raise click.exceptions.Exit(REFUSED) from None
-    except AllUpstreamsFailed as error:
-        known = prices_of(config, None).known
-        why = why_unasked(error, model, config, known, os.environ)
-        if why is None:
-            raise
-        say(f"argo-mw: {why}")
-        raise click.exceptions.Exit(ExitCode.FAILED) from None
+    outcome = await _answer_of(
+        argo,
+        argo.options(max_age=ttl, extensions=extensions),
+        messages=_read(prompt),
+        model=model or default_model(config_of(argo, LlmConfig), os.environ),
+        system=system,
+        max_tokens=max_tokens or 0,
+        stream=sys.stdout.isatty() and not as_json,
+    )
     if isinstance(outcome.value, AnswerStream):
         answered, stop = await _print_stream(outcome.value)
     else:
@@ -145,6 +131,22 @@ async def ask(
     if stop != "end":
         say(f"argo-mw: the answer stopped at {stop!r}")
         raise click.exceptions.Exit(ExitCode.PARTLY)
+
+
+async def _answer_of(argo: Argo, caller: Caller, *, model: str, **parameters: object) -> Outcome:
+    """Return what *model* answers; where none is asked, say why and exit."""
+    try:
+        return await caller.outcome("complete", model=model, **parameters)
+    except Refusal as error:
+        say(f"argo-mw: {error}")
+        raise click.exceptions.Exit(REFUSED) from None
+    except AllUpstreamsFailed as error:
+        config = config_of(argo, LlmConfig)
+        why = why_unasked(error, model, config, prices_of(config, None).known, os.environ)
+        if why is None:
+            raise
+        say(f"argo-mw: {why}")
+        raise click.exceptions.Exit(ExitCode.FAILED) from None
 
 
 def _read(prompt: Sequence[str]) -> str:

@@ -94,14 +94,7 @@ async def show(
 
     Exit codes: 1 no symbol got a signal; 3 some did not. With --watch, the last round decides.
     """
-    named = list(symbols)
-    if universe is not None:
-        named += read_universe(universe, name=universe.name)
-    if not named:
-        msg = "name at least one symbol, or a file of them with --universe"
-        raise click.UsageError(msg)
-    # As the operation spells them, so that none is asked twice, and by two workers.
-    named = list(dict.fromkeys(symbol.strip().upper() for symbol in named))
+    named = _named(symbols, universe)
     if calendar is not None and (on is None or not watch):
         msg = "--calendar needs --watch, and --on such as local:1, whose plugin knows calendars"
         raise click.UsageError(msg)
@@ -126,6 +119,18 @@ async def show(
             return
         answers = await _with_progress(asker, named, parameters)
     _print_once(argo, answers, as_json=as_json)
+
+
+def _named(symbols: Sequence[str], universe: TextIO | None) -> list[str]:
+    """Return *symbols* and those of *universe*, each once, as the operation spells them."""
+    named = list(symbols)
+    if universe is not None:
+        named += read_universe(universe, name=universe.name)
+    if not named:
+        msg = "name at least one symbol, or a file of them with --universe"
+        raise click.UsageError(msg)
+    # Spelt alike, so that no symbol is asked twice, by two workers.
+    return list(dict.fromkeys(symbol.strip().upper() for symbol in named))
 
 
 def _asker(argo: Argo, on: str | None) -> AbstractAsyncContextManager[Asker]:

@@ -131,20 +131,10 @@ def _of_wrong(rules: Rules, step: Step, before: Before) -> Evidence:
     every = treatment.plus(before.treatment)
     margin = rules.guarded[WRONG].margin
     limit = _limit(margin, step)
-    # Of the whole ramp, so that little is seen, too, and of this step alone, so that harm which
-    # begins late is: half of the trust for each, and the half for steps shared among them.
-    wrong_of = added(before.wrong_of, step.wrong_of)
-    all_harmed = Checked(every.right, rare.spread(wrong_of))
-    harmed_now = Checked(treatment.right, rare.spread(step.wrong_of))
-    harm = np.logaddexp(
-        rare.evidence_of_harm(all_harmed, control, before.ramp, margin),
-        rare.evidence_of_harm(harmed_now, control, before.ramp, margin) - log(rules.steps),
-    ) - log(2.0)
-    certain = harm >= log_threshold(rules.alpha_of(WRONG))
     state: State = "open"
     if not treatment.total:
         state = "no data"
-    elif certain and len(wrong_of) >= rare.LEAST_SUBJECTS:
+    elif _harmed_by_wrong(rules, step, before):
         state = "harmed"
     elif rare.evidence_of_safety(every, control, before.ramp, limit) >= log_threshold(rules.alpha):
         state = "safe"
@@ -169,6 +159,26 @@ def _of_wrong(rules: Rules, step: Step, before: Before) -> Evidence:
         words.checked(treatment, control),
         max(needed, 0.0) / rate if rate and not every.wrong else None,
     )
+
+
+def _harmed_by_wrong(rules: Rules, step: Step, before: Before) -> bool:
+    """Return whether treatment is certain to have more wrong answers, over several subjects.
+
+    The whole ramp is tested, to see small harm, and this step alone, to see harm that begins late:
+    each gets half of the trust, and the steps share theirs.
+    """
+    treatment, control = step.checked
+    margin = rules.guarded[WRONG].margin
+    wrong_of = added(before.wrong_of, step.wrong_of)
+    if len(wrong_of) < rare.LEAST_SUBJECTS:
+        return False
+    every = Checked(treatment.plus(before.treatment).right, rare.spread(wrong_of))
+    now = Checked(treatment.right, rare.spread(step.wrong_of))
+    harm = np.logaddexp(
+        rare.evidence_of_harm(every, control, before.ramp, margin),
+        rare.evidence_of_harm(now, control, before.ramp, margin) - log(rules.steps),
+    ) - log(2.0)
+    return bool(harm >= log_threshold(rules.alpha_of(WRONG)))
 
 
 def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
