@@ -133,7 +133,7 @@ class ArgoProvider(AbstractProvider):
         self._forget = observe(self._argo, changed)
 
     def shutdown(self) -> None:
-        """Tell of no more changes."""
+        """Stop reporting changes."""
         if self._forget is not None:
             self._forget()
             self._forget = None

@@ -265,7 +265,7 @@ class BlockingArgo(BlockingCaller):
 
 
 async def _end_others() -> None:
-    """End what is under way on this loop: threads that wait for it would wait for ever."""
+    """Cancel what is under way on this loop, so that no thread waits for it for ever."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

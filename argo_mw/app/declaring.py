@@ -28,7 +28,7 @@ SELF: Final = "self"
 
 
 class Declared(TypedDict, total=False):
-    """What a wrapped function's operation is declared with, as it is."""
+    """The declaration of a wrapped function's operation, as it was given."""
 
     kind: Kind
     data_type: str

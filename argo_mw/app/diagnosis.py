@@ -80,7 +80,7 @@ def _refusing(engine: Engine) -> Iterable[Finding]:
             served = ", ".join(o.name for o in pipeline.operations.values() if layer.serves(o))
             if pipeline.flags[layer.flag].rule.idle or not served:
                 continue
-            found = f"left out, and so calls are refused of {served}; fix it and restart"
+            found = f"left out, so calls of {served} are refused; fix it and restart"
             yield Finding(
                 layer.name, "layer", False, f"{found}, or `argo-mw flags kill {layer.flag}`"
             )

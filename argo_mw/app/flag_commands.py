@@ -69,7 +69,7 @@ class FlagCommands:
     async def roll_back(self, name: str, why: str, *, fleet: bool = False) -> bool:
         self._flag(name, where="a rollback")
         if not why:
-            msg = f"flag {name!r} is rolled back for no reason; say what was seen"
+            msg = f"flag {name!r} cannot be rolled back without a reason; say what was seen"
             raise ConfigError(msg)
         return await self._hold(name, roll_back(why), f"roll back {name}", why, fleet=fleet)
 

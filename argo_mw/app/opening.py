@@ -160,7 +160,7 @@ def _drivers(plugins: Plugins) -> dict[str, OpenShared]:
     """Return the drivers of stores that *plugins* bring, by scheme.
 
     Raises:
-        ConfigError: A scheme is another's: values, quotas and budgets would go to who sorts first.
+        ConfigError: Two of them have one scheme: values, quotas and budgets would go to the first.
     """
     drivers: dict[str, OpenShared] = {}
     owners = dict.fromkeys(BUILT_IN, "argo-mw itself")

@@ -41,7 +41,7 @@ _LEAST_LINES: Final = 50
 """Lines of a panel that are sent for each program, however many there are."""
 _ALONE: Final = "[argo] shared is memory://, so that no other program's counters are seen here"
 _NONE: Final = (
-    "no program is seen: those are that have the same [argo] shared, from their first call on"
+    "no program is seen: one appears after its first call, if it has the same [argo] shared"
 )
 
 

@@ -138,7 +138,7 @@ class Watched:
 
 
 def _gap(every: int) -> int:
-    """Return how many answers to pass over, at random: what repeats must not meet the sample."""
+    """Return how many answers to pass over, at random: periodic calls must not bias the sample."""
     return 1 + int(random.expovariate(1.0 / every))
 
 

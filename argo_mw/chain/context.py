@@ -48,7 +48,7 @@ _MAX_TROUBLES = 50
 _STORE = "shared store"
 _WAITS = 5
 _WAIT = 1.0
-"""Seconds to wait for a store that is away, before what it refuses to one user is found out."""
+"""Seconds to wait for a store that is away, before trying what it has refused to one user."""
 
 
 class Context:
@@ -364,8 +364,8 @@ class Context:
     ) -> bool:
         """Report that the store refuses something to *where* alone, and return whether it does.
 
-        What it refuses to all is found and reported without that: this is for what only one of its
-        users asks, such as a channel, or values that are too large for it.
+        What it refuses to everyone is found and reported anyway: this is for what only one of its
+        users asks for, such as a channel, or to keep values that are too large.
 
         Args:
             where: What asks.

@@ -72,8 +72,8 @@ class _Counted(Struct, frozen=True):
 class Quota:
     """Keeps the requests to one upstream within its limits.
 
-    A metered upstream without a limit for a time is refused, unless the configuration has lifted
-    it: where money is at stake, somebody must have said so. A window whose count the store has lost
+    A metered upstream without a limit on its rate is refused, unless the configuration has lifted
+    one: where money is at stake, that must be a decision. A window whose count the store has lost
     counts as full.
 
     Args:
@@ -291,8 +291,8 @@ class Quota:
 
     def _no_limits(self) -> QuotaExceeded:
         msg = (
-            f"upstream {self._upstream!r} costs money and has no limit for a time; set per_minute "
-            f"or per_day in [upstreams.{self._upstream}], to 0 if it shall have none"
+            f"upstream {self._upstream!r} costs money and has no limit on its rate; set "
+            f"per_minute or per_day in [upstreams.{self._upstream}], or one of them to 0 for none"
         )
         return QuotaExceeded(msg)
 

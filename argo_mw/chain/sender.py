@@ -184,7 +184,7 @@ class Sender:
             raise failures[0]
 
     async def _finish(self, steps: Sequence[Awaitable[None]]) -> Sequence[Exception]:
-        """Carry *steps* out, whatever happens to this caller; return how they failed."""
+        """Run *steps* to their end even if this caller is cancelled; return their failures."""
         finishing = self._tasks.finish(f"guards:{self.upstream.name}", _all(steps))
         return await asyncio.shield(finishing) or ()
 
@@ -233,6 +233,6 @@ def _ending(error: BaseException, ours: BaseException) -> BaseException:
 
 
 async def _all(steps: Sequence[Awaitable[None]]) -> Sequence[Exception]:
-    """Await *steps*, each whatever the others do; return how they failed."""
+    """Await all *steps*, even if some fail; return their failures."""
     ended = await asyncio.gather(*steps, return_exceptions=True)
     return [failure for failure in ended if isinstance(failure, Exception)]

@@ -20,7 +20,7 @@ class ShadowResult:
         hits: Those that it would have answered.
         requests: The requests that these have sent, and would not have.
         usd: What these have cost in US dollars, as far as that is known.
-        unpriced: How many of these have cost nobody knows what.
+        unpriced: How many of these have an unknown cost.
         distances: How far the kept answer was from the new one, of those that were compared: 0
             where they were equal, or less than a millionth apart.
         furthest: The greatest distance seen.

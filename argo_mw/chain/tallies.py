@@ -153,7 +153,7 @@ class Tallies:
             tally.sent(call, call.upstream or "", 1.0, NO_COST, further=True)
 
     def attempted(self, call: Call, attempt: Attempt, *, absent: bool = False) -> None:
-        """Count how *attempt* to have *call* answered went; *absent*: that there is nothing."""
+        """Count how *attempt* to answer *call* went; *absent* if there is nothing to be had."""
         if call.operation.kind == "compute":
             return
         if call.extensions is not NOTHING and AUDIT in call.extensions:

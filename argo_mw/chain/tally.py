@@ -269,9 +269,9 @@ class Tally:
         return usd
 
     def _left(self, call: Call, seconds: float) -> None:
-        """Count a call whose caller left, where it was slow by then, however it would have ended.
+        """Count a call whose caller left, if it was slow by then.
 
-        Callers who wait no longer than they can would hide what makes answers slow.
+        Callers with short timeouts would otherwise hide what makes answers slow.
         """
         for watched in self.watched:
             if seconds > watched.slow:

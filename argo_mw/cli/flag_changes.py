@@ -66,7 +66,7 @@ def kill(name: str, fleet: bool) -> None:
 def roll_back(name: str, why: str, fleet: bool) -> None:
     """Switch flag NAME off as `kill` does, with the reason WHY; for alerts that watch a ramp."""
     if not why:
-        msg = f"flag {name!r} is rolled back for no reason; say what was seen"
+        msg = f"flag {name!r} cannot be rolled back without a reason; say what was seen"
         raise ConfigError(msg)
 
     def hold(argo: Argo) -> Awaitable[bool]:

@@ -59,7 +59,9 @@ def plan(argo: Argo) -> tuple[Sequence[Question], Sequence[Finding]]:
     for name, bound in sorted(pipeline.upstreams.items()):
         probe = bound.upstream.probe
         if probe is None:
-            findings.append(Finding(name, "live", True, "not asked: it has no question for that"))
+            findings.append(
+                Finding(name, "live", True, "not asked: its plugin brings no test question")
+            )
             continue
         tenant = argo.settings.argo.tenant
         call, _ = pipeline.calls.get(probe.operation, tenant, probe.parameters)

@@ -11,7 +11,8 @@ from argo_mw.base.secret import Secret, SecretUrl
 from argo_mw.config.convert import Duration, OneOrMore, Shown, Size
 
 _LEAST_MEMORY = 100 * 10**6
-"""Bytes below which what has small bounds of its own would be more than a rest."""
+"""The least memory in bytes: below it, parts with fixed small bounds would take more than is
+left."""
 
 
 @frozen

@@ -39,7 +39,7 @@ def roll_back(why: str) -> Change:
 
 
 def revive(old: Rule | None) -> Rule | None:
-    """Let the flag go; what was set besides stays."""
+    """End a kill or a rollback; what else was set stays."""
     if old is None or old.only_holds:
         return None
     return evolve(old, killed=False, rolled_back="")

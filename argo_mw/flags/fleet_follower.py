@@ -2,7 +2,7 @@
 
 An announcement on the channel has the store read at once. Announcements may be lost, so it is read
 from time to time besides; and every half a second while none can arrive, or while it cannot be
-read. What is known is never given up for what the store has lost: it gets that back.
+read. If the store loses flags, it gets them back from the processes that know them.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class FleetFollower:
         return True
 
     def _learn(self, fleet: Fleet) -> None:
-        """Know what *fleet* says besides, and have it remembered.
+        """Merge *fleet* into what is known, and have it remembered.
 
         Nobody waits for the disk: all threads may be busy just when a flag is to be killed.
         """
@@ -175,11 +175,11 @@ class FleetFollower:
     # -- the channel -----------------------------------------------------------------------
 
     async def _begin_to_listen(self) -> bool:
-        """Subscribe, unless that is done or was refused a moment ago; return whether it was now."""
+        """Subscribe, unless that is done or was refused a moment ago; return whether it worked."""
         now = self._clock.monotonic()
         if self._subscription is not None or self._closed or now < self._subscribe_again:
             return False
-        # A store that lets us not listen notes each attempt: in between, it is read.
+        # A store that refuses subscriptions logs each attempt, so between attempts it is only read.
         self._subscribe_again = now + INTERVAL
         with suppress(SharedUnavailable):
             self._subscription = await self._store.subscribe(

@@ -32,7 +32,8 @@ those that must know which calls travel together: these are given the same reque
 ASKED_AT = "argo.asked_at"
 """The extension that says when a call came to the place of a layer in shadow, in monotonic seconds.
 
-The layer is shown the call when it has been answered; what it kept by that time, it did not have.
+The layer is shown the call only once it has been answered, and must ignore what it has kept in
+between.
 """
 
 ENDS_WITH_CALLERS = "argo.ends_with_callers"
@@ -43,9 +44,8 @@ its answer is kept.
 """
 
 OWN_FAILURES = "argo.own_failures"
-"""The extension that is ``True`` where only callers that wait for a failure get it.
-
-A caller that asks again a moment later asks anew: a client that retries by itself decides when.
+"""The extension that is ``True`` where a failure reaches only the callers that wait for it. A
+caller that asks a moment later asks anew, since a client that retries by itself decides when.
 """
 
 ALONE = "argo.alone"
@@ -226,6 +226,6 @@ def _own(value: object) -> object:
 
 
 def _scope(operation: AnyOperation, tenant: str) -> tuple[str, ...]:
-    # The word beside the tenant's name: whatever a tenant is called, what it may have never has the
-    # key of what all may have, also where an operation's scope changes.
+    # The word beside the tenant's name: whatever a tenant is called, none of its own answers has
+    # the key of a shared one, even if an operation's scope changes.
     return ("",) if operation.scope == "public" else ("tenant", tenant)

@@ -53,8 +53,8 @@ class Batching:
         fetch_many: Answers several calls that differ only in their subject, or in what else
             their operation gathers: an outcome or an error for each, in their order.
         max_size: Calls in a request at most.
-        window: Seconds without a further call after which the request goes out, though never
-            later than twenty of them; 0 collects what is asked in one turn of the loop.
+        window: Seconds without a further call after which the request is sent, after twenty such
+            windows at the latest; 0 collects what is asked in one turn of the loop.
     """
 
     fetch_many: FetchMany
@@ -117,7 +117,7 @@ class Upstream:
             not have), or ``None``. A call with a reason is not sent, charges no quota, and goes
             on to the next upstream.
         failure_cost: Says what a call's share of a request cost that brought no answer to it; by
-            default that is unknown, which is not nothing.
+            default that is unknown, which is not zero.
         probe: The question that shows whether it answers as expected, or ``None``.
     """
 

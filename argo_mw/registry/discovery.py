@@ -63,7 +63,7 @@ def _installed(group: str) -> Iterator[InstalledPlugin]:
 
 
 def rightful(rivals: Sequence[InstalledPlugin]) -> InstalledPlugin | None:
-    """Return the one of *rivals* for a name whose name it is, or the only one there is."""
+    """Return which of the *rivals* for a name owns it, or the only one."""
     by_right = next((one for one in rivals if one.by_right), None)
     return rivals[0] if by_right is None and len(rivals) == 1 else by_right
 

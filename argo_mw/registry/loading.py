@@ -225,9 +225,9 @@ class Plugins:
         return None
 
     def _import_one_of(self, name: str, rivals: Sequence[InstalledPlugin]) -> None:
-        """Import the one of *rivals* whose name it is, or the only one there is.
+        """Import the rival that owns the name, or the only one.
 
-        What is refused is not even imported: that alone would run its code.
+        A rival that is refused is not imported, since importing it would run its code.
         """
         chosen = rightful(rivals)
         if chosen is not None:

@@ -65,7 +65,7 @@ class Availability:
             on_lost(self._reported)
 
     def lost(self, why: str) -> None:
-        """Take into account that the store cannot be used, because of *why*, and try it again."""
+        """Note that the store cannot be used, because of *why*, and start trying it again."""
         first, self.why = self.why is None, why
         if first:
             self._reported = why
@@ -73,7 +73,7 @@ class Availability:
         self.try_again()
 
     def try_again(self) -> None:
-        """Begin to try, if nothing does yet."""
+        """Start trying in the background, unless that is under way."""
         if not self._closed and (self._task is None or self._task.done()):
             # In no caller's context: it outlives the call that has found the store away.
             self._task = asyncio.create_task(

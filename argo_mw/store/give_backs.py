@@ -1,4 +1,4 @@
-"""Give back what was taken from a shared store, also when its taker has left or the store is away.
+"""Giving back what was taken from a shared store, even if its taker left or the store is away.
 
 A caller may be cancelled while what it takes is on its way: the store grants it to nobody. Drivers
 give such late grants back, guards what a request took that was never sent, layers their leases.

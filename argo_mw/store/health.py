@@ -61,7 +61,7 @@ _COVERS: Final[Mapping[Ability, frozenset[Ability]]] = {
     Ability.READ: frozenset(Ability) - {Ability.READ},
     Ability.WRITE: frozenset((Ability.LEASE, Ability.COUNT)),
 }
-"""What is not worth a word when an ability is refused."""
+"""The abilities whose refusal need not be reported, since it follows from that of another."""
 
 
 class StoreHealth:
@@ -70,7 +70,7 @@ class StoreHealth:
     Args:
         shared: The store.
         clock: Waits between attempts.
-        checks: How further abilities are tried than reading, leases and counters.
+        checks: How to try abilities other than reading, leases and counters.
         on_change: Called with an ability that is refused from now on, or works again.
         retry: Seconds between attempts; while the store answers but refuses, up to one second.
 
@@ -129,18 +129,18 @@ class StoreHealth:
         return [f"{why} -- {'; '.join(what)}" for why, what in meanings.items()]
 
     def allows(self, ability: Ability) -> bool:
-        """Return whether *ability* is not known to be refused."""
+        """Return whether *ability* may be used, as far as is known."""
         return ability not in self.refused
 
     def failed(self, ability: Ability, error: SharedUnavailable) -> None:
-        """Take into account that *ability* was refused with *error*, and begin to try again."""
+        """Note that *ability* was refused with *error*, and start trying it again."""
         if ability not in self.refused:
             self._news.set()
         self._refuse(ability, error)
         self.look()
 
     def works(self, ability: Ability) -> None:
-        """Take into account that *ability* was granted."""
+        """Note that *ability* was granted."""
         if self.refused.pop(ability, None) is not None:
             self._on_change(ability)
             if not self.refused:
@@ -148,9 +148,9 @@ class StoreHealth:
                 log.info("the shared store refuses nothing any more")
 
     def look(self) -> None:
-        """Begin to try everything, if nothing does yet; a while after the last time.
+        """Start trying everything, unless that is under way or was done a moment ago.
 
-        For users of the store that were refused something, and cannot tell what that means.
+        For users of the store that cannot tell what a refusal means.
         """
         if not self._closed and (self._task is None or self._task.done()):
             now = self._clock.monotonic()

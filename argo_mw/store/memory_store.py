@@ -17,7 +17,7 @@ from argo_mw.base.log import Log
 from argo_mw.store.protocol import Lease
 
 NEVER: Final = float("inf")
-"""When an entry expires that does not."""
+"""The expiry of an entry that never expires."""
 
 _MAX_STALE_EXPIRIES: Final = 1_000
 
@@ -35,7 +35,7 @@ class MemoryEntry:
 
 @define(eq=False)
 class HeldLease:
-    """A lease, and whether it was refused to somebody meanwhile."""
+    """A lease, and whether somebody else was refused it meanwhile."""
 
     lease: Lease
     expires: float

@@ -126,7 +126,7 @@ class TagWriter:
         return True
 
     def _is_of_use(self) -> bool:
-        """Return whether the store is likely to take something that waits."""
+        """Return whether the store is likely to take at least some of what is pending."""
         if self._health.down:
             return False
         return bool(self.pending) or self._health.allows(Ability.ANNOUNCE)

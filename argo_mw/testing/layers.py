@@ -366,7 +366,7 @@ class LayerConformance(IsolatedTests):
 
     @pytest.mark.asyncio
     async def test_being_left_out_ends_as_declared(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """So it is with a layer that cannot open; where its flag is off, it refuses nothing."""
+        """The same if it cannot open; where its flag is off, it refuses nothing."""
         async with self.open(self.scripted()) as argo:
             kinds = {type(layer.middleware) for layer in self._layers(argo)}
         opening = [kind for kind in kinds if hasattr(kind, "open")]

@@ -471,7 +471,7 @@ async def test_a_rollback_holds_a_layer_off_and_forgets_what_it_served(open_argo
         assert () == (await argo.outcome("bars", symbol="A")).via
         with pytest.raises(ConfigError, match="did you mean 'cache'"):
             await argo.roll_back("cach", "p99 doubled")
-        with pytest.raises(ConfigError, match="for no reason; say what was seen"):
+        with pytest.raises(ConfigError, match="without a reason; say what was seen"):
             await argo.roll_back("cache", "")
 
 

@@ -519,7 +519,7 @@ async def test_a_flag_that_does_not_exist_and_a_store_of_one_process_are_refused
     async with machine("a") as a:
         with pytest.raises(ConfigError, match="did you mean 'cache'"):
             await flags_of(a).set("cach", "off", fleet=True)
-        with pytest.raises(ConfigError, match="for no reason; say what was seen"):
+        with pytest.raises(ConfigError, match="without a reason; say what was seen"):
             await a.roll_back("cache", "", fleet=True)
     async with machine("b", shared="memory://") as b:
         with pytest.raises(ConfigError, match="memory:// is shared with nobody"):

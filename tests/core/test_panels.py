@@ -241,7 +241,7 @@ async def test_why_nothing_is_seen_is_said(join, clock: FakeClock) -> None:
     async with join() as one, join() as viewer:
         context = context_of(viewer)
         (nobody,) = (await context.overview().read()).problems
-        assert nobody.startswith("no program is seen: those are that have the same [argo] shared")
+        assert nobody.startswith("no program is seen: one appears after its first call")
         await one.call("bars", symbol="AAPL")
         await clock.advance(6.0)
         assert (await context.overview().read()).problems == []

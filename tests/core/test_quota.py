@@ -260,7 +260,7 @@ async def test_a_limit_of_requests_at_once_is_no_limit_of_money(open_argo) -> No
     upstream = Scripted("a", ["bars"], limits=Limits(concurrency=3), metered=True)
     for config in ({}, {"concurrency": 5}):
         async with open_argo(upstream, config={"upstreams": {"a": config}}) as argo:
-            with pytest.raises(QuotaExceeded, match="no limit for a time"):
+            with pytest.raises(QuotaExceeded, match="no limit on its rate"):
                 await argo.call("bars", symbol="A")
 
 

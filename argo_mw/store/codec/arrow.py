@@ -1,7 +1,7 @@
 """Record batches of Arrow, read only in the form in which they are written here.
 
-Arrow's format can say much in a few bytes: compressed buffers, run-end encoding, columns of nulls.
-A kept value that does may be anyone's, and would grow beyond every limit once it is read.
+A few bytes of Arrow may stand for gigabytes: compressed buffers, run-end encoding, columns of
+nulls. A stored value may come from anyone, so data that would grow beyond every limit is refused.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def read_batch(data: bytes) -> list[pa.Array]:
     """Return the columns in *data*, the result of :func:`write_batch`.
 
     Raises:
-        ValueError: It is not such a thing, or would grow when it is read.
+        ValueError: :func:`write_batch` did not write it, or it would grow when it is read.
     """
     if not data:
         return []

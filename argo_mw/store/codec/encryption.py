@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 MIN_LENGTH: Final = 32
-"""Characters of a key at least: what `openssl rand -base64 32` prints has 44."""
+"""The least length of a key, in characters: what `openssl rand -base64 32` prints has 44."""
 _IDENTIFIER: Final = 4
 _SALT: Final = 16
 _NONCE: Final = 12
@@ -33,7 +33,7 @@ class Undecryptable(Exception):
 
 
 class EncryptionKeys:
-    """The keys that values are encrypted with: the first one; all of them are read.
+    """The keys of values at rest: the first one encrypts, all of them decrypt.
 
     Args:
         keys: The newest first.

@@ -69,7 +69,7 @@ class Undecodable:
     """The result of :meth:`Codecs.decode` for bytes that hold no value: a miss.
 
     Attributes:
-        reason: Why they are none.
+        reason: Why they hold none.
         detail: More about it, for a log; never the data itself.
     """
 

@@ -64,7 +64,7 @@ class Codecs:
     Attributes:
         envelope: Decides about compression, size, signatures and encryption.
         max_depth: How deep values may be nested.
-        on_refused: Called with why a value counts as a miss that another key has written.
+        on_refused: Called with the reason when a value written with another key counts as a miss.
     """
 
     envelope: Envelope = attrs.field(factory=Envelope)
