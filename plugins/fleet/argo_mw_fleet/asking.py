@@ -29,7 +29,7 @@ from argo_mw_fleet.messages import (
 from argo_mw_fleet.placement import place
 
 PLACES: Final = 3
-"""Workers that a subject is placed at, one after the other, before it counts as what kills them."""
+"""Workers that are lost over a subject, one after the other, before it counts as the cause."""
 
 _LAST: Final = 5.0
 """Seconds that a worker has to hear that a caller has left."""
@@ -55,7 +55,7 @@ class Question:
 
 
 class Answers:
-    """The answers to one question, as they come: pairs of a subject and what came of it.
+    """The answers to one question, as they come: pairs of a subject and its answer or error.
 
     Attributes:
         total: How many there will be.
@@ -85,7 +85,7 @@ class Answers:
                 raise came
 
     def add(self, subject: str, answer: Outcome | Exception) -> None:
-        """Hand over that *answer* is what came of *subject*."""
+        """Hand over the *answer* to *subject*."""
         self._came.put_nowait((subject, answer))
 
     def end(self, error: BaseException | None = None) -> None:
@@ -197,7 +197,7 @@ class Asking:
     async def _leave(self, worker: str, name: str) -> None:
         """Let *worker* end what was begun, also when this is being cancelled.
 
-        A worker that does not hear of it ends the round by itself, since nobody asks for more.
+        A worker that the message does not reach ends the round by itself once nobody asks for more.
         """
         leaving = asyncio.create_task(self._say_stop(worker, name), name="argo-mw:fleet:leaving")
         cancelled = False

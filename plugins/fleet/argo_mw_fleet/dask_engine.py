@@ -1,7 +1,7 @@
 """The engine on Dask distributed: a task for each request, pinned to its worker.
 
-Tasks carry bytes and name one function, which the worker has; Dask pickles that name. No choice of
-a worker is left to Dask: what a lost worker leaves open is placed anew by our own rule.
+Tasks carry bytes and name one function, which the worker has; Dask pickles that name. Dask chooses
+no worker: what a lost worker leaves unanswered is placed again by our own rule.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from argo_mw_fleet.errors import FleetError, FleetUnavailable, WorkerLost, cause
 from argo_mw_fleet.reach import Reach, check_listens
 
 _LOOK: Final = 0.5
-"""Seconds between two looks at whether a worker that takes long is still there."""
+"""Seconds between two checks that a slow worker is still there."""
 
 _SPEAK_A_SECOND: Final = 100
-"""Workers that Dask lets speak to its scheduler in each second, of more than a few hundred."""
+"""In large fleets, Dask spaces heartbeats so that its scheduler gets about this many a second."""
 
 _AWAY: Final = (OSError, TimeoutError, RuntimeError, ValueError)
 """What Dask's client raises when the scheduler is not there; `CommClosedError` is an OSError."""
@@ -170,8 +170,8 @@ async def connected(reached: Reach, config: FleetConfig) -> AsyncIterator[DaskEn
 def heard_of(workers: Sequence[WorkerNow], silence: float) -> Sequence[WorkerNow]:
     """Return those of *workers* that the scheduler has heard of lately, sorted by name.
 
-    It keeps a worker that hangs for minutes. Its clock may be another than ours, so a worker counts
-    as silent when another was heard of that much later.
+    Dask keeps a worker that hangs listed for minutes. Its clock may differ from ours, so a worker
+    counts as silent when another was heard of that much later.
 
     Args:
         workers: All that are connected.
@@ -183,7 +183,7 @@ def heard_of(workers: Sequence[WorkerNow], silence: float) -> Sequence[WorkerNow
 
 
 def quiet() -> None:
-    """Let Dask's own log say what is wrong, and nothing else."""
+    """Limit Dask's own log to warnings and errors."""
     for name in ("distributed", "distributed.core", "distributed.nanny"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("distributed.worker", "distributed.core"):
@@ -191,7 +191,7 @@ def quiet() -> None:
 
 
 def _without_stacks(record: logging.LogRecord) -> bool:
-    """Name a connection that was lost in one line, in place of where Dask noticed it."""
+    """Report a lost connection in one line, without the traceback of where Dask noticed it."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, OSError):
         record.msg, record.args = f"{record.getMessage()} {cause_of(error)}", ()

@@ -2,7 +2,7 @@
 
 A round is asked about as a whole, so that one request to a vendor can answer many of its subjects,
 and its answers are handed over as they come. It ends with its caller: one that leaves says so, and
-one that died is not heard of any more.
+one that died stops asking for more.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Where a scheduler is, and how it may be reached: Dask runs whatever a connection asks it to.
+"""Where a scheduler is, and how it may be reached: Dask runs whatever code a connection sends it.
 
-So anyone who reaches a scheduler or a worker is master of it. On this machine's own addresses that
-is left to the machine; beyond, both ends of each connection show a certificate.
+So anyone who can connect to a scheduler or a worker controls it. On loopback, protection is left to
+the machine; beyond it, both ends of each connection present a certificate.
 """
 
 from __future__ import annotations

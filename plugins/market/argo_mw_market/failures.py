@@ -19,7 +19,7 @@ _MAX_TEXT = 200
 MAX_FOREIGN = 100_000
 """Characters of an error that are looked at: a notice may be as long as any answer."""
 _MAX_READ = 20_000
-"""Characters of an error that are read: a page says what happened in its head."""
+"""Characters of an error that are read: an HTML page says what happened near its beginning."""
 _MARKUP = re.compile("<[^<>]*>")
 
 

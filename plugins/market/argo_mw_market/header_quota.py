@@ -44,7 +44,7 @@ class HeaderQuota:
             raise QuotaExceeded(msg, retry_at=opens)
 
     async def dry_run(self, request: Request) -> str:
-        """Refuse what :meth:`reserve` refuses, which takes nothing either.
+        """Refuse what :meth:`reserve` refuses; neither takes anything.
 
         Raises:
             QuotaExceeded: The window is used up.

@@ -1,7 +1,7 @@
 """Hours: when a bar is over, and which moment a frame speaks for.
 
-Only the week is known here, no holidays: a frame that is asked for on a holiday speaks for the last
-close, although it would be right for longer.
+Weekends are known here, holidays are not: a frame that is asked for on a holiday speaks for the
+last close, although it stays right for longer.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def end_of(bar: float, symbol: Symbol, timeframe: Timeframe) -> float:
 
 
 def moment_of(bar: float, symbol: Symbol, timeframe: Timeframe, now: float) -> float:
-    """Return the moment that a frame speaks for whose last bar starts at *bar*.
+    """Return the moment that a frame with its last bar at *bar* speaks for.
 
     That is the end of the bar, or *now* while it is still growing. When the market closed with
     that bar and has not opened since, nothing can have changed: the frame speaks for *now*.

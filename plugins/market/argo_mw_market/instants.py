@@ -57,7 +57,8 @@ class Instants:
     def from_local(self, texts: Sequence[str], form: str, zone: ZoneInfo) -> Floats:
         """Return *texts*, times of *zone* in the format *form*, in seconds since the epoch.
 
-        An hour that winter time repeats is at night, when nothing trades: the first one counts.
+        The hour that is repeated when daylight saving ends is at night, when nothing trades: the
+        first one counts.
 
         Raises:
             ValueError: One of them has another form, lies in the future, or too far in the past.

@@ -1,4 +1,4 @@
-"""Work whose size a vendor decides: in a thread where it would hold the event loop."""
+"""Running work whose size a vendor decides in a thread, if it would hold up the event loop."""
 
 from __future__ import annotations
 

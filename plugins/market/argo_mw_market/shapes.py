@@ -20,7 +20,7 @@ UNREAD: Mapping[str, frozenset[str]] = {
 
 
 def differences(vendor: str, body: bytes, kind: object) -> list[str]:
-    """Return the fields of *body*, which was read as *kind*, that nothing is known of."""
+    """Return the fields of *body* that *kind*, as which it was read, does not know."""
     found = _unknown(msgspec.json.decode(body), inspect.type_info(kind), "")
     known = UNREAD.get(vendor, frozenset())
     return [f"field {name} is new" for name in sorted(set(found) - known)]

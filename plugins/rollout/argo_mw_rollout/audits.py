@@ -2,9 +2,9 @@
 
 Waiting for the next natural fetch would be biased, since the arm changes when it happens. So an
 audit asks an upstream, past all layers, right after an answer was served: that which it came from,
-since vendors differ. At most one call in a hundred is one more call, and audits stand back behind
-quotas: what guards refuse is not asked. While a flag has arms, four audits in five are of
-treatment, where the harm would be, and one of control; else of any call, to learn what is usual.
+since vendors differ. Audits add one call in a hundred at most, and yield to quotas: what guards
+refuse is not asked. While a flag has arms, four audits in five are of treatment, where the harm
+would be, and one of control; else of any call, to learn what is usual.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _WITHOUT_ARMS: Final = 5_000
 _KEPT_BACK: Final = 0.05  # what is served is estimated from what is shown
 _LONGEST: Final = 1.0
 _EQUAL_OR_NOT: Final = fields(Operation).distance.default
-"""How far answers are apart where their operation does not say it."""
+"""Says how far apart two answers are where their operation does not."""
 
 
 class Audits:
@@ -61,11 +61,11 @@ class Audits:
         self._end: Callable[[], None] | None = None
 
     def start(self) -> None:
-        """Look at what is served from now on."""
+        """Start looking at what is served."""
         self._end = self._context.counters.listen(self._served)
 
     def stop(self) -> None:
-        """Look at nothing any more. Idempotent."""
+        """Stop looking at what is served. Idempotent."""
         if self._end is not None:
             self._end()
             self._end = None
@@ -94,7 +94,7 @@ class Audits:
         return next((arm for arm in ("treatment", "control") if arm in arms), "")
 
     def _earn(self, calls: float) -> None:
-        """Allow for *calls* more audits, where they tell most."""
+        """Earn the audits of *calls* more calls, for the arms where they tell most."""
         ramped = self._since_arms < _WITHOUT_ARMS
         parts = {"treatment": IN_TREATMENT, "control": 1.0 - IN_TREATMENT} if ramped else {"": 1.0}
         for arm, part in parts.items():
@@ -134,5 +134,5 @@ class Audits:
 
 
 def _comparable(call: Call, outcome: Outcome) -> bool:
-    """Return whether an answer to *call* is the same each time: no opinion, no stream."""
+    """Return whether answers to *call* can be compared, unlike opinions and streams."""
     return call.operation.kind == "fetch" and not isinstance(outcome.value, Stream)

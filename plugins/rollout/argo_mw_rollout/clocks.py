@@ -1,4 +1,4 @@
-"""What clocks do to ramps: they jump, and those of instances differ."""
+"""Clocks that jump, and clocks of instances that differ."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from argo_mw.plugin import Clock
 
 TOLERATED: Final = 600.0
-"""Seconds by which clocks may differ or jump before that is dealt with."""
+"""Seconds by which clocks may differ or jump without consequence."""
 
 
 class Jumps:
@@ -28,7 +28,7 @@ class Jumps:
 
 
 def in_time(alive: Mapping[str, float]) -> tuple[float, str]:
-    """Return up to when all instances have published, and which have clocks unlike the others'.
+    """Return until when all instances have published, and which of them have deviating clocks.
 
     Args:
         alive: When each has published last, by its own clock; there is one at least.

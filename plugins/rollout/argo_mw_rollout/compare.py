@@ -1,7 +1,7 @@
 """How far a served answer is from a fresh one, and whether it is wrong.
 
-Between two questions time passes, which moves prices and moments, and windows of records on. What
-that does not explain is wrong: another text, another form, a record of the past that has changed.
+Time passes between two questions: prices and timestamps move, and so do windows of records.
+Whatever that does not explain is wrong: another text, another form, a past record that has changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LONGEST_TEXT: Final = 40
 """Letters of a text that may be a number or a moment."""
 
 _LONGEST_AGE: Final = timedelta(days=4)
-"""How far two moments may be apart that only time has moved: a long weekend."""
+"""How far two timestamps may be apart if only time has passed: a long weekend."""
 
 
 @frozen
@@ -74,7 +74,7 @@ _Pair = tuple["float | _Unequal", float]
 
 
 def _pairs(one: object, other: object, where: str, depth: int) -> Iterator[_Pair]:
-    """Yield the numbers at equal places of two values; stop with where else they differ."""
+    """Yield the numbers at equal places of two values; return where else they differ."""
     same_form = isinstance(one, str) == isinstance(other, str)
     one, other = _plain(one), _plain(other)
     if depth >= _MAX_DEPTH:
@@ -121,8 +121,8 @@ def _lists(one: list[object], other: list[object], where: str, depth: int) -> It
 def _moved_on(one: list[object], other: list[object]) -> tuple[object, object] | None:
     """Return the newest records of two lists of which the *other* is *one*, some time later.
 
-    Then records may be gone at one end, new ones have come at the other, and at least half are the
-    same; the newest of the old ones may not have been complete. ``None`` where it is not so.
+    Records may be gone at one end and new ones have come at the other, as long as at least half are
+    the same; the newest old one may have been incomplete. ``None`` if they do not match so.
     """
     if not (2 <= len(one) <= _MAX_RECORDS and 2 <= len(other) <= _MAX_RECORDS):
         return None

@@ -1,7 +1,8 @@
 """Judging: from the counts of the fleet to the next step of a ramp, or back. No store, no tasks.
 
-Each function returns a changed ramp. What is to be done about the flag is written into it as an
-intent, and done only once it is stored: a judge that is killed in between leaves it to the next.
+Each function returns a changed ramp. What to do about the flag is written into the ramp as an
+intent, and carried out only once that is stored: if a judge is killed in between, the next one does
+it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ QUIET = 20
 """Blocks of time without any call of an arm, after which a ramp holds."""
 
 QUIET_AT_LEAST = 120.0
-"""Seconds that this lasts at least."""
+"""The least of these, in seconds."""
 
 ENOUGH_CALLS = 200
 """Calls that must have waited before their percentiles say what is slow."""
@@ -205,7 +206,7 @@ def rolled_back(ramp: Ramp, now: float, why: str) -> Ramp:
 def slow_of(ramp: Ramp, counts: Sequence[Counts]) -> Mapping[str, tuple[float, float]]:
     """Return what is slow, by operation: the 95th and 99th percentile without the layer.
 
-    What was known stays, so that all of a ramp is measured by the same.
+    What is known already stays, so that a ramp is measured by the same thresholds throughout.
     """
     known = dict(ramp.slow)
     without = (one for one in counts if dict(one.arms).get(ramp.flag) != "treatment")

@@ -18,7 +18,7 @@ _SHARES: Final = (("p95", 0.95), ("p99", 0.99))
 
 
 MOST_INSTANCES: Final = 200
-"""Instances of whose counters it is kept what they were when a step began."""
+"""Instances whose counters at the beginning of a step are kept, at most."""
 
 
 def counted(flag: str, instances: Sequence[InstanceCounts]) -> Mapping[str, object] | None:

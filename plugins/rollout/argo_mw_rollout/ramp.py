@@ -41,7 +41,7 @@ class Entry:
 
 @frozen
 class Intent:
-    """What is to be done about the flag: it is written down before, so that it is done once.
+    """What is to be done about the flag, stored before it is done, so that it is done once.
 
     Attributes:
         what: ``set`` the flag, ``unset`` what the ramp has set, or ``roll back``.
@@ -75,8 +75,9 @@ class Ramp:
         before: What the flag was set to before the ramp.
         set_below: Whether that is set by a source below the fleet's flags, such as ``argo.toml``.
         journal: What has happened to it, the oldest first.
-        untold: How many of the newest entries of the journal have not been announced yet.
-        revision: How often it was written: a store that has an older one was put back.
+        untold: How many of the newest journal entries have not been announced yet.
+        revision: How often it was written: a store with an older revision was restored from a
+        backup.
         counted: What instances had counted when its step began, as plain data; ``None`` if unknown.
     """
 

@@ -1,9 +1,9 @@
 """The one judge of a fleet: holds the lease, looks at every ramp, and does what follows.
 
 Every instance may judge; the one that holds the lease does. All that it knows of a ramp is in the
-store, written by compare-and-set before anything is done, so that another goes on from the same
-state and takes no step twice. What cannot be read or written holds the ramp: nothing is promoted by
-default.
+store, written by compare-and-set before anything is done, so that another judge goes on from the
+same state and takes no step twice. If the store cannot be read or written, the ramp holds: nothing
+is promoted by default.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MOST_BLOCKS: Final = 60
 _SETTLED: Final = 15.0
 _KEPT: Final = 1_700.0
 _TURNS: Final = 3
-"""How often a judge leaves a ramp to others whose flag it lacks."""
+"""How often a judge leaves a ramp whose flag it lacks to other instances."""
 
 
 class Watchman:

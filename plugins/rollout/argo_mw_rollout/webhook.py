@@ -22,7 +22,7 @@ _PAUSE: Final = 2.0
 
 
 class Webhook:
-    """Posts JSON in the background: nothing waits for it, and nothing depends on it."""
+    """Posts JSON in the background; nothing waits for it or depends on it."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -94,7 +94,7 @@ def _in_thread(url: str, body: bytes) -> asyncio.Future[None]:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection: it would ask for a page, without the message, and call it sent."""
+    """Refuses redirects: the page behind one would not get the message, and count as sent."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None

@@ -27,7 +27,7 @@ class Change:
         quotas: New limits, by vendor; what was used of the old ones is forgotten.
         now: Where to move the replay to.
         speed: Replayed seconds per real second.
-        reset_counts: Whether to begin to count anew.
+        reset_counts: Whether to set the counts back to zero.
     """
 
     clear_faults: tuple[str, ...] = ()

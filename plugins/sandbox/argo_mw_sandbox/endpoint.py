@@ -107,7 +107,7 @@ class Endpoint:
         counts.cache_read_tokens += usage.cache_read
 
     def reset_counts(self) -> None:
-        """Begin to count anew; requests in flight are carried over."""
+        """Set the counts back to zero; requests in flight are carried over."""
         flying = self.counts.in_flight
         self.counts = VendorCounts(requests=flying, in_flight=flying)
 

@@ -29,7 +29,7 @@ class Headline:
     """A synthetic piece of news about one complete day.
 
     Attributes:
-        id: A number that is its own.
+        id: Its unique number.
         symbol: What it is about.
         published: When it appeared: within the minute after the close.
         title: What happened.

@@ -264,7 +264,7 @@ class Sandbox:
             return response
         except ConnectionError:
             self._lost(endpoint, fault)
-            return web.Response()  # aiohttp finds the connection gone and says nothing about it
+            return web.Response()  # aiohttp finds that the connection is gone, and reports nothing
         except asyncio.CancelledError:
             self._lost(endpoint, fault)
             raise

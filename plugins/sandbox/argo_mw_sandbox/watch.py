@@ -1,4 +1,4 @@
-"""The demo for people who look: signals flow until Ctrl-C, and the dashboard shows what is done."""
+"""The live demo: signals flow until Ctrl-C, and the dashboard shows what happens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAUSE = 0.05
 """Seconds between two questions."""
 
 _NEWS = 0.01
-"""The share of questions before which something is new: no kept answer will do, and many ask."""
+"""The share of questions preceded by news: no kept answer will do, and many callers ask."""
 
 
 async def watch(

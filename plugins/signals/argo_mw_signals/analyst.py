@@ -88,14 +88,14 @@ class Analyst:
             missing=tuple(missing),
         )
         self._recent.add(signal, bars, self._clock.time())
-        # A voice that answered, but nothing that is a vote, is missing too.
+        # A voice whose answer is not a vote is missing too.
         unheard = {one.voice for one in missing}
         return Outcome(signal, lacks=frozenset(v.operation for v in voices if v.name in unheard))
 
     async def _listen(
         self, call: Call, voice: Voice, heard: list[Contribution], missing: list[Missing]
     ) -> None:
-        """Ask *voice*; whatever goes wrong with it only makes it missing."""
+        """Ask *voice*; if anything goes wrong, it only counts as missing."""
         try:
             vote = read_vote(await fail_at(self._ask(call, voice), self._until(call), self._clock))
         except TimeLimitExceeded:

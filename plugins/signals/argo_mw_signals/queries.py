@@ -1,7 +1,7 @@
-"""The questions that are asked of the table of signals, in both dialects.
+"""The queries on the table of signals, in both dialects.
 
 Each names in its docstring the index that serves it; a test asks EXPLAIN whether that is so.
-Readers see what is shared by all tenants, tenant "", and what is their own.
+Readers see their own signals and those shared by all tenants, whose tenant is "".
 """
 
 # Names of tables and columns are this package's own; values are always bound.

@@ -84,14 +84,14 @@ class RecordedVote:
 class _VoicesOnDemand:
     """The base of signals that were read: their voices are decoded when they are looked at.
 
-    That is half of what reading a signal would cost, and a program that asks for the newest of
+    Decoding them is half the cost of reading a signal, and a program that asks for the newest of
     thousands looks at the voices of few.
     """
 
     __slots__ = ("_voices_text",)
 
     def __getattr__(self, name: str) -> object:
-        # Called for what is not there: voices that are not decoded yet.
+        # Called for a missing attribute: voices that are not decoded yet.
         if name != "voices":
             msg = f"{type(self).__name__!r} object has no attribute {name!r}"
             raise AttributeError(msg)

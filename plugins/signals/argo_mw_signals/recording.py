@@ -74,7 +74,8 @@ def _rows(answered: AnsweredCall) -> Iterable[Row]:
         upstream=answered.upstream,
         tenant=answered.owner,
         detail=_detail(answered),
-        # Who got another action had other reasons, whatever both were computed from.
+        # An instance that came to another action had other reasons, whatever both were computed
+        # from.
         id=answered.row_id(TABLE, signal.action),
     )
     return [recorded.row()]

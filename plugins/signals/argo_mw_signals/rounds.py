@@ -1,4 +1,4 @@
-"""Rounds over the same symbols, one after the other, and what they say when they fall behind."""
+"""Rounds over the same symbols, one after the other, with a warning when they fall behind."""
 
 from __future__ import annotations
 

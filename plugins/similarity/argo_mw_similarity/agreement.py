@@ -1,4 +1,4 @@
-"""Agreement: whether a known answer says what a new one says, as far as comparing them can tell."""
+"""Agreement: whether a known answer says the same as a new one, as far as a comparison can tell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TEXTS = ("text", "content", "answer", "reply")
 
 
 def agree(known: object, new: object) -> bool | None:
-    """Return whether two answers are one; ``None`` where that takes somebody who understands them.
+    """Return whether two answers say the same; ``None`` where telling takes understanding them.
 
     Answers with an action, such as opinions, agree in it or do not. Texts agree where they are the
     same but for case, layout and the last full stop. Anything else agrees where it is equal.
@@ -52,9 +52,9 @@ class Comparison:
     """Finds out whether a known answer would have done where a new one came.
 
     Attributes:
-        judge: Says whether the two prompts ask the same where the answers do not tell; ``None`` for
-            nobody.
-        exact: Whether a known answer counts as wrong then.
+        judge: Says whether the two prompts ask the same where the answers do not tell; may be
+            ``None``.
+        exact: Whether a known answer counts as wrong where the answers do not tell.
     """
 
     judge: Judge | None

@@ -1,4 +1,4 @@
-"""The checker: asks the model about a share of what was served, for ever, and compares."""
+"""The checker: asks the model again for a share of what was served, and compares the answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Checker:
     """Checks served answers in the background, in tasks that the application owns.
 
     Each check is a request to the upstream that the answer is of, past all layers: guards and
-    budgets are asked, and it counts as an audit. What was wrong serves its prompt no more.
+    budgets are asked, and it counts as an audit. An answer that was wrong no longer serves its
+    prompt.
 
     Args:
         context: Asks, and owns the tasks.
@@ -56,7 +57,7 @@ class Checker:
         self._running = 0
 
     def served(self, answer: KnownAnswer, decision: Decision, prompt: Prompt, call: Call) -> None:
-        """Check perhaps that *answer*, which serves *prompt* of *call* by *decision*, is right."""
+        """Perhaps check that *answer*, which served *prompt* of *call* by *decision*, was right."""
         share = max(self._share, decision.check)
         if not share or self._running >= _MOST_AT_ONCE or self._chance.random() >= share:
             return
@@ -75,7 +76,7 @@ class Checker:
                 call.until(None),
                 prompt.text,
                 fresh.value,
-                worth_asking=not decision.match.by_judge,  # who would say what it has said
+                worth_asking=not decision.match.by_judge,  # which would only repeat its verdict
             )
         except ArgoError:
             return  # nothing is known of the answer

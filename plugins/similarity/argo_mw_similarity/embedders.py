@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Vectors = NDArray[np.float32]
 
 MAX_TOKENS = 256
-"""Tokens after which all-MiniLM-L6-v2 reads no further; longer prompts are never embedded."""
+"""Tokens that all-MiniLM-L6-v2 reads; longer prompts are never embedded."""
 
 
 class Embedder(Protocol):

@@ -18,7 +18,7 @@ T = TypeVar("T")
 JUDGED = "judged"
 """The policy that asks a judge about what ``guarded`` leaves undecided."""
 VERIFIED = "verified"
-"""The policy that asks the model anyway until it knows how often an answer serves."""
+"""The policy that asks the model anyway until it knows how often known answers are right."""
 
 
 def policy_of(config: SimilarityConfig, lexicon: Lexicon, others: Mapping[str, Policy]) -> Policy:

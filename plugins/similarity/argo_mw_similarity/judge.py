@@ -1,10 +1,10 @@
 """The judge: a cheap model that is asked whether two prompts ask the same.
 
-It is asked through the chain, in the task of the caller, with whom the asking ends, and on the
-account of its tenant. Whatever is not a clear yes is a no: a judge that is away, takes too long, is
-refused by a budget, or says something else. And it is asked only where that is cheap and quick
-beside the call that it may save, which is expected to cost and to take what the known answer did,
-and while it has not cost more than a tenth of what its verdicts saved.
+It is asked through the chain, in the task of the caller, which ends the question when it leaves,
+and on the account of the caller's tenant. Anything but a clear yes is a no: a judge that is away,
+takes too long, is refused by a budget, or says something else. It is asked only where that is cheap
+and quick compared with the call that it may save, which is expected to cost and take as much as the
+known answer did, and while it has cost no more than a tenth of what its verdicts saved.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ SAID_SAME = "the judge says the same"
 _PAUSE = 30.0
 """Seconds for which a judge that is away is not asked."""
 _MEMORY = 60.0
-"""Seconds after which what is known of the judge is old, and found out anew by asking it."""
+"""Seconds after which what is known of the judge is out of date, and is learnt anew by asking
+it."""
 _SHARE = 0.1
 """The share of what verdicts have saved that further questions may cost."""
 _MOST_CREDIT = 100.0
 """Questions that may be asked before one has saved anything, and that are saved up at most."""
 _TRICKLE = 0.1
-"""The part of a question that each prompt earns that may not be asked about."""
+"""The part of a question that is earned by each prompt which may not be asked about."""
 _WEIGHT = 0.1
 """How much the latest question weighs in what is expected of the next."""
 
@@ -70,7 +71,7 @@ class Expected:
         usd: US dollars, or ``None`` where its price is not known.
         seconds: Seconds.
         at: When that was learnt, in monotonic seconds.
-        answered: Whether any was answered in time, without which no price is known either.
+        answered: Whether any was answered in time; if not, no price is known either.
     """
 
     usd: float | None

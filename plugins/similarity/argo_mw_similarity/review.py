@@ -1,4 +1,4 @@
-"""Reviews: what a person says about an answer that served another prompt, and what follows."""
+"""Reviews: a person's verdict on an answer that served another prompt, and its consequences."""
 
 from __future__ import annotations
 

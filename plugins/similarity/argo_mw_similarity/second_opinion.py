@@ -158,7 +158,7 @@ async def learn_alias(
     answer: KnownAnswer,
     alias: Alias,
 ) -> int:
-    """Keep *alias* for as long as its *answer* is served, if *call* may leave anything; its number.
+    """Keep *alias* as long as its *answer* is served, if *call* allows storing; return its number.
 
     0 where nothing is kept.
     """

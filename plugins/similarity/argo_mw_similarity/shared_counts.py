@@ -14,7 +14,7 @@ _MAX_NAMES = 2_000
 
 
 class SharedCounts:
-    """Adds to counters of the shared store, without anybody waiting for it.
+    """Adds to counters of the shared store in the background.
 
     What is counted while the store is away is written when it is back; at most a few seconds of
     counts are lost with a process.

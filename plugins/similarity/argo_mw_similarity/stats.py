@@ -14,8 +14,8 @@ _PREFIX = "similarity:stats:"
 _TTL = 90 * 86400.0
 _MAX_NAME = 100
 RIGHT, WRONG = "right:", "wrong:"
-"""Begin the names under which served answers are counted that were checked; what made the two
-prompts equivalent ends them."""
+"""Prefixes of the names under which checked answers are counted; what made the two prompts
+equivalent follows."""
 NANO = 1e9
 """Counters hold whole numbers: US dollars are counted in billionths."""
 

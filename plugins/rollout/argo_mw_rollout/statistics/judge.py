@@ -1,7 +1,7 @@
 """The judge: adds up blocks of counts, and says whether to go on, to wait, or to go back.
 
 It has no clock, asks nothing and forgets nothing: the same blocks in the same order give the same
-verdict, in whichever process. Its state is plain data, so that another judge can go on from it.
+verdict in any process. Its state is plain data, so that another judge can go on from it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from argo_mw_rollout.statistics.verdict import Verdict
 from argo_mw_rollout.statistics.weigh import Before, added, weigh
 
 VERSION = 3
-"""Of the state that :meth:`Judge.as_data` returns."""
+"""The version of the state that :meth:`Judge.as_data` returns."""
 
 
 class Judge:

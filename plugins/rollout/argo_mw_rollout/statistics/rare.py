@@ -70,8 +70,8 @@ class Checked:
 def spread(wrong_of: Mapping[str, int]) -> float:
     """Return how many wrong answers count as harm, of those that each subject had.
 
-    What is wrong with a subject itself is so in each of its answers. So none counts more than that
-    which has the third most, or two.
+    A fault of one subject shows in each of its answers. So no subject counts for more than the one
+    with the third most wrong answers does, or than two.
     """
     numbers = sorted(wrong_of.values(), reverse=True)
     most = max([*numbers[LEAST_SUBJECTS - 1 : LEAST_SUBJECTS], _ALWAYS_COUNT])
@@ -98,8 +98,8 @@ def evidence_of_safety(
 ) -> float:
     """Return the logarithm of the evidence that treatment's share is not beyond *limit*.
 
-    Were the usual share taken for larger than it is, so would be *limit* more than that, and harm
-    would pass for safe. So no share is usual before it was seen without the layer.
+    If the usual share were overestimated, so would be *limit* above it, and harm would pass for
+    safe. So a share counts as usual only once it was seen without the layer.
     """
     usual = _usual(control.plus(before), at_first=0.0)
     return _ratio(treatment, usual, [0.0, limit / 4, limit / 2], limit)

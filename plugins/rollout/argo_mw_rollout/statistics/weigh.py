@@ -189,8 +189,8 @@ def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 def _limit(margin: float, step: Step) -> float:
     """Return the harm to rule out before the next step: twice the margin, if it is the last one.
 
-    A step before it may do more harm to each call, since it does it to fewer, and since larger harm
-    is seen sooner there.
+    An earlier step may do more harm to each call, since it reaches fewer calls and larger harm is
+    seen sooner.
     """
     return 2.0 * margin * (100.0 / step.to) ** 2
 

@@ -13,7 +13,7 @@ from argo_mw_sandbox.vendors.language import as_int, count_tokens, read_body
 from argo_mw_sandbox.vendors.protocol import Answer, Usage, VendorRequest
 
 _DIMENSIONS = 64
-"""How long a vector is whose request does not say; real ones are longer."""
+"""The length of a vector if the request names none; real ones are longer."""
 
 
 def embed(request: VendorRequest) -> Answer | None:
@@ -36,7 +36,7 @@ def embed(request: VendorRequest) -> Answer | None:
 
 
 def vector(text: str, size: int) -> list[float]:
-    """Return a vector of length one that only *text* has."""
+    """Return a unit vector that is unique to *text*."""
     seed = hashlib.shake_256(text.encode()).digest(size)
     raw = [byte / 127.5 - 1.0 for byte in seed]
     length = math.sqrt(sum(number * number for number in raw)) or 1.0
