@@ -21,14 +21,14 @@ _DECAY: Final = 0.5 ** (1.0 / HALF_LIFE)
 _PRIOR_MINUTES: Final = 30.0
 _PROFILE_PRIOR: Final = 60.0
 _LEAST: Final = 1e-4
-"""The fewest trades a minute that are reckoned with."""
+"""The lowest rate that is assumed, in trades a minute."""
 
 _SLOW_DAYS: Final = 2.0
-"""How alike days are: a wait of so many times the usual one halves the rate that is believed in."""
+"""How alike days are: after a wait of this many times the usual one, half the rate is assumed."""
 
 _BELIEF: Final = 0.5
-"""How far the next trade is expected to move the price by all that has gathered behind a silence:
-trades come in clusters, and a long silence lasts longer."""
+"""The share of the moves gathered behind a silence by which the next trade is expected to move the
+price: trades come in clusters, so a long silence tends to last."""
 
 
 @define
@@ -74,9 +74,9 @@ class Activity:
 
 
 def rate_after(rate: float, silent: float) -> float:
-    """Return the *rate* that is believed in after *silent* minutes without a trade.
+    """Return the *rate* to assume after *silent* minutes without a trade.
 
-    Days differ: the longer nothing was traded, the likelier this is a slow one, or a halt.
+    Days differ: the longer nothing was traded, the likelier it is a slow day, or a halt.
     """
     return rate / (1.0 + rate * silent / _SLOW_DAYS)
 
@@ -84,10 +84,10 @@ def rate_after(rate: float, silent: float) -> float:
 def urgency(rate: float, silent: float, horizon: float) -> float:
     """Return how much faster than usual the error grows after *silent* minutes without a trade.
 
-    Behind a price that is not traded the market moves on, so the next trade moves the price the
-    further the later it comes; right after a trade little has gathered. The ratio is a mean over
-    *horizon* minutes, after which the start is the less remembered the more often the symbol is
-    traded. Its mean over all silences is 1.
+    The market moves on while a price is not traded, so the later the next trade comes, the further
+    it moves the price; right after a trade little has gathered. The ratio is a mean over *horizon*
+    minutes; the more often a symbol is traded, the sooner its start is forgotten. Its mean over all
+    silences is 1.
     """
     untraded = 1.0 - rate
     weight: float = (1.0 - untraded**horizon) / (rate * horizon)

@@ -1,4 +1,4 @@
-"""Asset classes: what is assumed of a symbol of which nothing was seen yet.
+"""Asset classes: what is assumed of a symbol before anything was seen of it.
 
 The class follows from the calendar and the form of the symbol. Its figures are rough, and count
 as much as the first few trades.

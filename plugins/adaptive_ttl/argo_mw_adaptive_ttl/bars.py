@@ -54,8 +54,8 @@ def read_bars(value: object, now: float = inf) -> Bars | None:
     """Return the bars in *value*, a frame or a sequence of mappings; ``None`` if it holds none.
 
     Times are read from ``time``, ``timestamp``, ``t``, ``date`` or the index, closes
-    from ``close`` or ``c``. Only the last 1,000 bars count. A bar that begins after epoch second
-    *now* is not to be believed, and neither are the others.
+    from ``close`` or ``c``. Only the last 1,000 bars count. If one begins after epoch second *now*,
+    none of them is believed.
     """
     if isinstance(value, Bars):
         return value if value.starts else None

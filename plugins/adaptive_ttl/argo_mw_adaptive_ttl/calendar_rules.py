@@ -1,8 +1,9 @@
 """Rules: which calendar a symbol follows, by its form.
 
-What is not known counts as open: a price that is fetched too often costs a request, one that is
-kept while its market trades costs money. So only what has the form of a ticker in New York is taken
-for one, and only a suffix or prefix that names an exchange has that exchange's hours.
+A symbol whose market is not known counts as open: a price that is fetched too often costs a
+request, one that is kept while its market trades costs money. So only a symbol in the form of a New
+York ticker is taken for one, and only a suffix or prefix that names an exchange gives it that
+exchange's hours.
 """
 
 from __future__ import annotations

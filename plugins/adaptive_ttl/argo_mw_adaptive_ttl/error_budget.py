@@ -25,7 +25,7 @@ from argo_mw_adaptive_ttl.symbol import NOTHING, Symbol
 from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 
 _STRETCH: Final = 4.0
-"""How many times its usual one a life may be: no symbol starves, whatever is expected of it."""
+"""How many times its usual length a life may last, so that no symbol starves."""
 
 _MIN_SHARE: Final = 0.05
 """The share of variance that peers must explain for an entry to be rechecked."""
@@ -35,7 +35,7 @@ _MINUTES: Final = {"minute": 1.0, "hour": 60.0}
 
 
 class ErrorBudget:
-    """Spends fetches where they take away the most error."""
+    """Spends fetches where they remove the most error."""
 
     def __init__(
         self, config: ErrorBudgetConfig, multipliers: MultiplierConfig, stats: SymbolStats
@@ -177,8 +177,8 @@ class ErrorBudget:
     def _first_wait(self, symbol: Symbol, day: Day, over: int) -> int:
         """Return in how many minutes to look for the first trade of *day* again.
 
-        The night's move waits behind it. So variance arrives at that of the night times the chance
-        of a trade in a minute, and is worth a fetch by the same law as any other.
+        That trade brings the night's move. So variance arrives at the rate of the night's variance
+        times the chance of a trade in a minute, and is worth a fetch by the same law as any other.
         """
         level = symbol.volatility.level
         rate = rate_after(symbol.activity.rate_at(day.shape, min(over, day.minutes - 1)), over)
@@ -238,9 +238,9 @@ class ErrorBudget:
     ) -> tuple[float, float | None]:
         """Return when what has come while the market is closed ends, and from when to recheck it.
 
-        What was asked for before the close may be the price of then, so it lives no longer than if
-        it had come at once. So may what was asked for before the last bar was there, and would be
-        read all night.
+        An answer asked for before the close may hold the price of then, so it lives no longer than
+        if it had come at once. The same holds for one asked for before the last bar was there,
+        which would otherwise be read all night.
         """
         now, asked_at = situation.now, situation.asked_at
         closed = day.last_stop(now)

@@ -27,7 +27,8 @@ _MAX_MINUTES: Final = 5_000
 """Minutes of trading that are learned from one answer, each in 3.5 µs: what is older counts an
 eighth, and half a year of bars of four hours would hold the event loop for most of a second."""
 _SETTLE: Final = 5
-"""Minutes of one answer after which the level follows: what counts as a jump depends on it."""
+"""Minutes of one answer after which the level is recomputed: what counts as a jump depends on
+it."""
 _MAX_GAP: Final = 4 * DAY
 """Seconds without a bar after which the next price is not compared with the one before."""
 
@@ -151,7 +152,7 @@ class Estimator:
         while symbol.day.start < day.start:
             following = symbol.calendar.after(symbol.day)
             self._quiet(symbol.day.minutes)
-            # Bars of years ago are no reason to learn of each minute since.
+            # Bars from years ago must not make it learn every minute since.
             if (
                 following is None
                 or following.start > symbol.day.end
@@ -200,7 +201,7 @@ class Estimator:
             self._minute(move, traded=True)
 
     def _score(self, move: float) -> None:
-        """Add what the next minute makes the served price be off by, and one of fixed spacing."""
+        """Add the error that the next minute brings to the served price and to fixed spacing."""
         symbol = self._symbol
         fixed = symbol.spacing.add(move, gap=symbol.gapped and move != 0.0)
         if self._known_today:
@@ -265,5 +266,5 @@ class Estimator:
 
 def _move(before: float, after: float) -> float:
     """Return the log return from one price to the next, in bp."""
-    # The quotient of a misprint and a price may have no logarithm.
+    # The ratio of a misprint to a price may have no logarithm.
     return (log(after) - log(before)) * _BASIS_POINTS

@@ -20,8 +20,7 @@ _TOLERANCE: Final = 0.05
 _FIRMNESS: Final = 0.6
 _DRIFT: Final = 0.0003
 _MAX_CORRECTION: Final = 1.4
-"""The logarithm of the largest correction: nobody's fetches come four times as rarely as they
-should for what was spent before."""
+"""The logarithm of the largest correction: past spending never makes fetches four times as rare."""
 
 
 @define

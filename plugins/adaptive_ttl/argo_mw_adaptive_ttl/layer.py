@@ -223,7 +223,7 @@ class AdaptiveTtl:
             try:
                 await asyncio.to_thread(calendars.of, subject, now)
             except ConfigError as error:
-                # The choice of a TTL must not cost the answer.
+                # A failure to choose a TTL must not lose the answer.
                 self._context.warn_once(NAME, f"{error}; until then its market counts as open")
 
     def _say_unknown(self, subject: str) -> None:
@@ -321,9 +321,9 @@ class AdaptiveTtl:
     def _limited(self, call: Call, ttl: float, outcome: Outcome) -> tuple[float, str]:
         """Return *ttl* within the limits of caller, upstream and operation, and which one binds.
 
-        A fixed time rules, the caller's before the operation's, but for what lacks something and
-        what is out of date already: its upstream says that it is not one to keep, or it was made
-        of an old answer. Of the limits, the least.
+        A fixed time decides, the caller's before the operation's, unless the answer lacks something
+        or is out of date already, because its upstream forbids keeping it or it was made of an old
+        answer. Of the limits, the least holds.
         """
         fixed = self._fixed(call)
         now = self._clock.time()

@@ -1,8 +1,8 @@
 """Fixed spacing: what a price that is fetched every so many minutes would have been off by.
 
 A price that is n minutes old is off by A + Bn in the mean square: B is how fast the market moves
-on, A how far trades bounce to and fro, which no fetch takes away. Fetches are worth B alone, so a
-pool shares them by it.
+on, A how far trades bounce to and fro, which no fetch removes. Fetches are worth B alone, so a pool
+shares them by it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class FixedSpacing:
     def add(self, move: float, *, gap: bool = False) -> float:
         """Return the mean squared error after a minute that has moved the price by *move* bp.
 
-        A *gap* was no minute: it says nothing about bounces.
+        A *gap* is not a minute of trading and says nothing about bounces.
         """
         position = self._position = self._position + move
         window, size = self._window, self.size

@@ -26,14 +26,14 @@ from argo_mw_adaptive_ttl.volatility import Volatility
 
 VERSION: Final = 3
 _MOST: Final = 1e18
-"""Beyond all times, variances and sums that are learned."""
+"""A number larger than any time, variance or sum that is learned."""
 
 log = Log("argo_mw")
 _converter: Final = cattrs.Converter(forbid_extra_keys=True)
 
 
 def _number(value: object, _: object) -> float:
-    # JSON of Python has NaN and infinities, with which nothing learned would ever be right again.
+    # Python's JSON allows NaN and infinities; one of them would spoil all that is learned later.
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _MOST:
         msg = f"a {type(value).__name__} where a number is learned, or one that cannot be"
         raise ValueError(msg)
@@ -103,7 +103,7 @@ class StatsFile:
                 log.warning("adaptive_ttl: symbol statistics are not saved", error=str(error))
 
     async def restore(self, stats: SymbolStats, calendars: Calendars, now: float) -> None:
-        """Fill *stats* with what was saved and is not too old; a damaged file counts as none."""
+        """Fill *stats* with what was saved and is not too old; a damaged file is ignored."""
         try:
             saved = await asyncio.to_thread(self._read)
         except FileNotFoundError:

@@ -4,8 +4,8 @@ sigma² of a minute is a level times the time-of-day profile. The level blends t
 weighted averages of squared log returns, each divided by the profile first. Squares are capped, so
 that one jump does not dominate for days.
 
-How far an average is believed follows from the number of trades in it, since a minute without one
-says little: of a thin symbol, a few minutes are no evidence, and the slower average stands.
+How much an average is trusted follows from the number of trades in it, since a minute without one
+says little: for a thin symbol a few minutes prove nothing, and the slower average holds.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _CAP: Final = 60.0
 _PROFILE_DAYS: Final = 7.0
 _PROFILE_TRADES: Final = 25.0
 """For how many days, and for how many trades more, the prior of a bucket's variance counts. One day
-says little of the others, however many minutes of it there are, since they share its weather; and
-of few minutes chance takes its part."""
+says little about the others, however many minutes it has, since they share its weather; and a few
+minutes are subject to chance."""
 _STRENGTH_DAYS: Final = 4.0
 """For how many days it counts that the prior profile is as strong as it is: one day shows its
 strength to within 0.6, and symbols differ by 0.3."""

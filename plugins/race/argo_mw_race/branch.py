@@ -52,7 +52,7 @@ class Branch:
     abandoned: bool = False
 
     def leave_waiting_room(self) -> None:
-        """Note that its call travels with no others from now on: it was sent, or needs not be."""
+        """Note that its call can share no request from now on: it was sent, or need not be."""
         self.stats.unsent -= self.unsent
         self.unsent = False
 

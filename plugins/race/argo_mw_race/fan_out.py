@@ -41,7 +41,7 @@ Until = Callable[[], "float | None"]
 
 
 def never() -> None:
-    """Return no time limit."""
+    """Return no time, as a limit that never comes."""
 
 
 class FanOut:

@@ -15,7 +15,7 @@ from argo_mw_race.budget import HedgingBudget, PaidHedge
 
 @define(eq=False)
 class Gathering:
-    """The branches of one request, which is learned from once, and hedged as a whole or not at all.
+    """The branches of one request, which is counted once, and hedged as a whole or not at all.
 
     A branch is alone until its request goes out.
 
@@ -23,7 +23,7 @@ class Gathering:
         waiting: Branches that have neither ended nor been hedged.
         open: Branches that have neither ended nor been abandoned.
         running: Branches whose tasks have not ended.
-        answered: Whether it was learned how long the request took.
+        answered: Whether the duration of the request was counted.
         late_epoch: The epoch of the stats in which it was counted as late, or ``None``.
         granted: Hedges that are paid for and not started yet.
         price: What each of these has cost.

@@ -1,10 +1,10 @@
-"""The latencies of the last requests, and what share of them took how long.
+"""The latencies of the last requests, and their quantiles.
 
 A request that was cancelled because another upstream won has not shown its latency, only that
-it is longer: it is right-censored. Left out, it would make slow upstreams look fast, since only
-their fast answers would count; taken for an answer, it would make them look as fast as the
-winner. The product-limit estimator takes it for what it is (Kaplan and Meier 1958,
-"Nonparametric Estimation from Incomplete Observations").
+it is longer: it is right-censored. Leaving it out would make slow upstreams look fast, since only
+their fast answers would count; counting it as an answer would make them look as fast as the winner.
+The product-limit estimator handles it (Kaplan and Meier 1958, "Nonparametric Estimation from
+Incomplete Observations").
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class LatencyWindow:
 def product_limit(observed: list[tuple[float, bool]], quantile: float) -> float:
     """Estimate the *quantile* of *observed* pairs (seconds, censored), in ascending order.
 
-    Where the censored ones leave it open, the estimate is the longest time observed.
+    If the censored ones leave it undetermined, the estimate is the longest time observed.
     """
     at_risk = len(observed)
     surviving = 1.0

@@ -20,7 +20,7 @@ _MIN_ANSWERS: Final = 20
 """Answers from which on the hedge delay is estimated rather than assumed."""
 _MIN_WEIGHT: Final = 0.1
 _MEMORY: Final = 60.0
-"""Seconds of silence in which what was seen last loses all but 1/e of its weight."""
+"""Seconds of silence after which the last observations keep 1/e of their weight."""
 _MARGIN: Final = 1 + 1e-6
 """An answer that takes exactly as long as usual is not late."""
 _MIN_OVERDUE: Final = 3
@@ -29,7 +29,7 @@ _MIN_SUCCESS_RATE: Final = 0.01
 
 @define
 class Tally:
-    """How often what happened to an upstream's branches, and what was wasted.
+    """How the branches of an upstream ended, in numbers, and what was wasted.
 
     Attributes:
         asked: Branches started.
