@@ -106,6 +106,7 @@ class StoreHealth:
         self._next_look = 0.0
         self._leased: Lease | None = None
         self._news = asyncio.Event()
+        self._asked = False
         self._closed = False
         self._task: asyncio.Task[None] | None = None
 
@@ -148,10 +149,11 @@ class StoreHealth:
                 log.info("the shared store refuses nothing any more")
 
     def look(self) -> None:
-        """Start trying everything, unless that is under way or was done a moment ago.
+        """Try everything, in a try that starts no earlier than now, or a while after the last one.
 
         For users of the store that cannot tell what a refusal means.
         """
+        self._asked = True
         if not self._closed and (self._task is None or self._task.done()):
             now = self._clock.monotonic()
             pause = 0.0 if self.refused else max(0.0, self._next_look - now)
@@ -191,11 +193,16 @@ class StoreHealth:
         if pause:
             await self._pause(pause)
         pause = self._retry
-        while await self.check():
+        while await self._is_unwell():
             self._report()
             await self._pause(pause)
             away = Ability.READ in self.refused
             pause = self._retry if away else min(2 * pause, max(self._retry, _MAX_PAUSE))
+
+    async def _is_unwell(self) -> bool:
+        """Return whether anything is refused, or was to be tried after its turn had gone by."""
+        self._asked = False
+        return bool(await self.check()) or self._asked
 
     async def _pause(self, seconds: float) -> None:
         """Wait for so long, or until something else is refused."""

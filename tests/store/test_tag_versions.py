@@ -58,6 +58,10 @@ class Unreliable(MemoryShared):
         await self._pass("create_many")
         return found
 
+    async def acquire(self, key, *, ttl):
+        await self._pass("acquire")
+        return await super().acquire(key, ttl=ttl)
+
     async def publish(self, channel, message):
         await self._pass("publish")
         await super().publish(channel, message)
@@ -286,6 +290,22 @@ async def test_tags_invalidated_shortly_before_a_gap_are_invalidated_again(fleet
     await settle()
     for process in (here, there, await fleet.join()):
         assert MISS is await process.tag_versions.check(process.tag_versions.adopt(old.versions))
+
+
+async def test_tags_are_invalidated_again_though_a_gap_comes_while_the_store_is_tried(fleet, here):
+    """A try that is past its writes does not store them; what it finds well is not the end of it."""
+    await here.tag_versions.load(["a"])
+    await here.tag_versions.invalidate(["a"])
+    version = await here.shared.get("tag:h:a")
+    here.shared.hold["acquire"] = asyncio.Event()
+    here.tag_versions.health.look()
+    await settle()
+    here.shared.gap()
+    assert here.tag_versions.pending
+    here.shared.hold.pop("acquire").set()
+    await fleet.clock.advance(1.0)
+    assert not here.tag_versions.pending
+    assert version != await here.shared.get("tag:h:a")
 
 
 async def test_tags_invalidated_long_before_a_gap_are_not_invalidated_again(fleet, here):
