@@ -15,30 +15,23 @@ command. Only a replica is not the server to ask: it counts as unreachable until
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from attrs import evolve
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import (
-    InvalidResponse,
-    NoScriptError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError, ResponseError
 
-from argo_mw.plugin import Clock, Log, SharedUnavailable, stall_aware_timeout
+from argo_mw.plugin import Clock, Log, SharedUnavailable
 from argo_mw_redis.batch import Argument, Batch, Command, pack
 from argo_mw_redis.refusals import refusal, unreachable
-from argo_mw_redis.replies import expect_values, read_reply, settle
+from argo_mw_redis.replies import WRONG_SERVER, expect_values, settle
 from argo_mw_redis.scripts import ALL, Script
 from argo_mw_redis.servers import Options, Server
+from argo_mw_redis.wire import NONSENSE, Parse, Replies, Wire, next_reply
 
 T = TypeVar("T")
-
-_NONSENSE: Final = "the server answered something else than it was asked"
 
 log = Log("argo_mw")
 
@@ -62,9 +55,10 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._outbox = Batch()
         self._scheduled = False
-        self._idle: list[AbstractConnection] = []
-        self._busy: dict[AbstractConnection, Batch] = {}
-        self._running: set[asyncio.Task[None]] = set()
+        self._idle: list[Wire] = []
+        self._busy: dict[Wire, Batch] = {}
+        self._batch_ended = asyncio.Event()
+        self._replacing: set[asyncio.Task[None]] = set()
         self._reconnecting: asyncio.Task[None] | None = None
         self._unreachable: str | None = "not connected yet"
         self._closing = False
@@ -102,9 +96,12 @@ class Batcher:
 
     async def drain(self) -> None:
         """Wait until everything that was asked has been answered, or has failed."""
-        while self._outbox or self._running:
+        while self._outbox or self._busy or self._replacing:
             self._flush()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            self._batch_ended.clear()
+            if self._busy:
+                await self._batch_ended.wait()
+            await asyncio.gather(*self._replacing, return_exceptions=True)
 
     async def aclose(self) -> None:
         """Finish what is under way, then close the connections."""
@@ -114,7 +111,7 @@ class Batcher:
             await asyncio.gather(self._reconnecting, return_exceptions=True)
         await self.drain()
         self._unreachable = "the store was closed"
-        await self._drop_connections()
+        self._drop_connections()
         await self._server.aclose()
 
     # -- sending -------------------------------------------------------------------------
@@ -195,55 +192,52 @@ class Batcher:
     def _flush(self) -> None:
         self._scheduled = False
         while self._outbox and self._idle:
-            if _has_ended(self._idle[-1]):
-                self._run(self._replace(self._idle.pop()), "argo-mw:redis-replace")
+            wire = self._idle.pop()
+            if wire.ended:
+                self._replace(wire)
                 continue
             batch, self._outbox = self._outbox.split()
             if batch:
-                connection = self._idle.pop()
-                self._busy[connection] = batch
-                self._run(self._carry(connection, batch), "argo-mw:redis-batch")
+                self._carry(wire, batch)
+            else:
+                self._idle.append(wire)
         if self._unreachable is not None:
             self._fail_waiting()
 
-    def _run(self, code: Coroutine[object, object, None], name: str) -> None:
-        task = self._loop.create_task(code, name=name)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
     # -- one batch on one connection -----------------------------------------------------
 
-    async def _carry(self, connection: AbstractConnection, batch: Batch) -> None:
+    def _carry(self, wire: Wire, batch: Batch) -> None:
+        self._busy[wire] = batch
         try:
-            async with stall_aware_timeout(self._options.timeout, self._clock):
-                await self._exchange(connection, batch)
-        except (RedisError, OSError, TypeError, ValueError) as error:
-            if self._busy.pop(connection, None) is not None:  # else dropped with all others
-                await self._on_lost(connection, batch, error)
-        except BaseException:
-            # This task is cancelled only when the loop ends: no task is left to reconnect.
-            self._busy.pop(connection, None)
-            self._unreachable = self._unreachable or "a connection was cut off"
-            batch.fail(self._lost)
-            self._fail_waiting()
-            await connection.disconnect(nowait=True)
-            raise
-        else:
-            if self._busy.pop(connection, None) is not None:
-                self._idle.append(connection)
-            else:  # dropped before this task began, it has connected again to send
-                await connection.disconnect(nowait=True)
-            if self._outbox:
-                self._go_on()
+            wire.carry(self._packed(batch), self._replies(wire.parse, batch))
+        except Exception as error:  # a command that cannot be packed
+            wire.close()
+            self.lost(wire, error)
+
+    def done(self, wire: Wire) -> None:
+        """Take *wire* back, which has carried its batch, and send what has waited for it."""
+        del self._busy[wire]
+        self._batch_ended.set()
+        self._idle.append(wire)
+        if self._outbox:
+            self._go_on()
+
+    def lost(self, wire: Wire, error: Exception) -> None:
+        """Take into account that *wire* has ended because of *error*, with a batch under way."""
+        batch = self._busy.pop(wire)
+        self._batch_ended.set()
+        self._on_lost(batch, error)
 
     def _go_on(self) -> None:
-        """Send what has waited for a connection."""
         self._flush()
 
-    async def _exchange(self, connection: AbstractConnection, batch: Batch) -> None:
-        await connection.send_packed_command(batch.packed(), check_health=False)
+    def _packed(self, batch: Batch) -> list[bytes]:
+        return batch.packed()
+
+    def _replies(self, parse: Parse, batch: Batch) -> Replies:
+        """Hand the replies to *batch* to its futures, as they arrive."""
         if batch.gets:
-            reply = await read_reply(connection)
+            reply = yield from next_reply(parse, raised=WRONG_SERVER)
             if isinstance(reply, ResponseError):
                 why = refusal("MGET", reply, self._options.prefix)
                 batch.fail_gets(lambda: SharedUnavailable(why))
@@ -253,7 +247,7 @@ class Batcher:
                     if not done.done():
                         done.set_result(value)
         for command in batch.commands:
-            reply = await read_reply(connection)
+            reply = yield from next_reply(parse, raised=WRONG_SERVER)
             if isinstance(reply, NoScriptError) and command.script is not None:
                 # The server has forgotten the scripts; other replies stay in order.
                 self._send_with_script(command, command.script)
@@ -266,41 +260,41 @@ class Batcher:
 
     # -- the server goes and comes back --------------------------------------------------
 
-    async def _replace(self, ended: AbstractConnection) -> None:
+    def _replace(self, ended: Wire) -> None:
         """Connect anew in place of *ended*, on which nothing is under way."""
-        await ended.disconnect(nowait=True)
-        fresh: AbstractConnection | None = None
+        ended.close()
+        # In no caller's context: others' commands travel on that connection.
+        task = self._loop.create_task(
+            self._connect_anew(), name="argo-mw:redis-replace", context=Context()
+        )
+        self._replacing.add(task)
+        task.add_done_callback(self._replacing.discard)
+
+    async def _connect_anew(self) -> None:
         try:
             async with asyncio.timeout(self._options.timeout):
-                fresh = await self._server.connect()
-                await self._prepare(fresh)
+                wire = await self._connected()
         except Exception as error:
-            await self._on_lost(fresh or ended, Batch(), error)
+            self._on_lost(Batch(), error)
             return
         except BaseException:
             self._unreachable = self._unreachable or "a connection was cut off"
             self._fail_waiting()
-            if fresh is not None:
-                await fresh.disconnect(nowait=True)
             raise
-        fresh.socket_timeout = None
         self._opened()
         if self._unreachable is None:
-            self._idle.append(fresh)
+            self._idle.append(wire)
             self._flush()
         else:  # lost meanwhile on another connection
-            await fresh.disconnect(nowait=True)
+            wire.close()
 
-    async def _on_lost(
-        self, connection: AbstractConnection, batch: Batch, error: Exception
-    ) -> None:
+    def _on_lost(self, batch: Batch, error: Exception) -> None:
         if self._unreachable is None:
             self._unreachable = self._reason(error)
             log.info("redis is unreachable", why=self._unreachable)
         batch.fail(self._lost)
         self._fail_waiting()
         self._reconnect()
-        await connection.disconnect(nowait=True)
 
     def _fail_waiting(self) -> None:
         failed, self._outbox = self._outbox, Batch()
@@ -315,7 +309,7 @@ class Batcher:
             )
 
     async def _try_until_connected(self) -> None:
-        await self._drop_connections()
+        self._drop_connections()
         # redis-py may swallow a cancellation while it connects, so that alone would not end this.
         while not self._closing:
             if await self._connect():
@@ -324,24 +318,38 @@ class Batcher:
             await self._clock.sleep(self._options.retry_interval)
 
     async def _connect(self) -> bool:
-        connections: list[AbstractConnection] = []
+        wires: list[Wire] = []
         try:
             async with asyncio.timeout(self._options.timeout * 2):
-                for _ in range(self._options.connections):
-                    connections.append(await self._server.connect())
-                    await self._prepare(connections[-1])
-                    # A batch has a timeout of its own; redis-py's makes a task of each send.
-                    connections[-1].socket_timeout = None
+                while len(wires) < self._options.connections:
+                    wires.append(await self._connected())
         except Exception as error:  # redis-py raises anything for a nonsensical reply or name
             self._unreachable = self._reason(error)
         else:
-            self._idle, connections = connections, []
+            self._idle, wires = wires, []
             self._unreachable = None
             self._opened()
         finally:
-            for connection in connections:
-                await connection.disconnect(nowait=True)
+            for wire in wires:
+                wire.close()
         return self._unreachable is None
+
+    async def _connected(self) -> Wire:
+        """Return a new connection, ready for batches.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: The server cannot be reached now, or is not the
+                one to ask.
+        """
+        connection = await self._server.connect()
+        try:
+            await self._prepare(connection)
+            if await connection.can_read():  # more than was asked for
+                raise InvalidResponse(NONSENSE)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return Wire(connection, self, self._options.timeout, self._clock)
 
     def _opened(self) -> None:
         """Take into account that the server was reached; no command was sent to it since."""
@@ -360,31 +368,26 @@ class Batcher:
             reply = await _next_reply(connection)
             # Without that right, or without that command, scripts are sent whole.
             if reply != script.sha and not isinstance(reply, ResponseError):
-                raise InvalidResponse(_NONSENSE)
+                raise InvalidResponse(NONSENSE)
         reply = await _next_reply(connection)
         if isinstance(reply, ReadOnlyError):
             raise reply
         if reply != b"OK" and not isinstance(reply, ResponseError):
-            raise InvalidResponse(_NONSENSE)
+            raise InvalidResponse(NONSENSE)
 
     def _reason(self, error: Exception) -> str:
         options = self._options
         return unreachable(error, prefix=options.prefix, escaped=options.escaped)
 
-    async def _drop_connections(self) -> None:
+    def _drop_connections(self) -> None:
         """Close every connection; the batches under way fail."""
-        connections, self._idle = [*self._idle, *self._busy], []
+        wires, self._idle = [*self._idle, *self._busy], []
         for batch in self._busy.values():
             batch.fail(self._lost)
         self._busy.clear()
-        for connection in connections:
-            await connection.disconnect(nowait=True)
-
-
-def _has_ended(connection: AbstractConnection) -> bool:
-    """Return whether the server has closed *connection*, which is idle."""
-    reader = connection._reader
-    return reader is not None and reader.at_eof()
+        self._batch_ended.set()
+        for wire in wires:
+            wire.close()
 
 
 async def _next_reply(connection: AbstractConnection) -> Any:

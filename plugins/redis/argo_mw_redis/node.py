@@ -7,19 +7,17 @@ each get is a command of its own, packed and read with as little work as an item
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
 from argo_mw.plugin import Clock
-from argo_mw_redis.batch import Batch, Command, Get, pack
+from argo_mw_redis.batch import Batch, Command, pack
 from argo_mw_redis.batcher import Batcher
 from argo_mw_redis.replies import expect_value, settle
 from argo_mw_redis.servers import Address, Options, Server
+from argo_mw_redis.wire import Parse, Replies, next_reply
 
 _ASKING: Final = pack(("ASKING",))
 
@@ -100,27 +98,26 @@ class Node(Batcher):
         super()._opened()
         self._cluster.opened(self)
 
-    async def _on_lost(
-        self, connection: AbstractConnection, batch: Batch, error: Exception
-    ) -> None:
-        await super()._on_lost(connection, batch, error)
+    def _on_lost(self, batch: Batch, error: Exception) -> None:
+        super()._on_lost(batch, error)
         self._cluster.lost(self)
 
-    async def _exchange(self, connection: AbstractConnection, batch: Batch) -> None:
-        await connection.send_packed_command(_packed(batch), check_health=False)
-        parse, next_reply = _replies(connection)
-        for get in batch.gets:
-            reply = parse(False)
+    def _packed(self, batch: Batch) -> list[bytes]:
+        return _packed(batch)
+
+    def _replies(self, parse: Parse, batch: Batch) -> Replies:
+        for name, done in batch.gets:
+            reply = parse()
             if reply is NOT_ENOUGH_DATA:
-                reply = await next_reply()
+                reply = yield from next_reply(parse)
             if type(reply) is not bytes and reply is not None:
-                self._settle(_command(get), reply)
-            elif not get[1].done():
-                get[1].set_result(reply)
+                self._settle(_command(name, done), reply)
+            elif not done.done():
+                done.set_result(reply)
         for command in batch.commands:
             if command.asking:
-                await next_reply()
-            self._settle(command, await next_reply())
+                yield from next_reply(parse)
+            self._settle(command, (yield from next_reply(parse)))
 
     def _settle(self, command: Command, reply: Any) -> None:
         if isinstance(reply, NoScriptError) and command.script is not None:
@@ -131,8 +128,7 @@ class Node(Batcher):
             settle(command, reply, self._options.prefix)
 
 
-def _command(get: Get) -> Command:
-    name, done = get
+def _command(name: str | bytes, done: asyncio.Future[bytes | None]) -> Command:
     key = name.decode() if isinstance(name, bytes) else name
     return Command(("GET", key), expect_value, done)
 
@@ -159,24 +155,3 @@ def _packed(batch: Batch) -> list[bytes]:
             packed.append(_ASKING)
         packed.append(pack(command.arguments))
     return packed
-
-
-def _replies(connection: AbstractConnection) -> tuple[Callable[[bool], Any], Callable[[], Any]]:
-    """Return what parses the next reply of what has arrived, and what waits for the next one.
-
-    An error that was answered is a reply as well. ``read_response`` of redis-py does more for each
-    reply than reading it takes.
-    """
-    parser: Any = connection._parser
-    reader = parser._reader
-
-    async def next_reply() -> Any:
-        reply = reader.gets(False)
-        while reply is NOT_ENOUGH_DATA:
-            await parser.read_from_socket()
-            reply = reader.gets(False)
-        if isinstance(reply, RedisConnectionError):  # such as LOADING
-            raise reply
-        return reply
-
-    return reader.gets, next_reply

@@ -6,18 +6,16 @@ a reply of the wrong shape raises ``TypeError`` or ``ValueError``, which ends it
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final, cast
 
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
-    BusyLoadingError,
     ClusterDownError,
     InvalidResponse,
     MasterDownError,
     ReadOnlyError,
     ResponseError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from argo_mw.plugin import SharedUnavailable
 from argo_mw.store import Count
@@ -26,17 +24,8 @@ from argo_mw_redis.refusals import refusal
 
 _VALUES: Final = frozenset({bytes, type(None)})
 # The server is there, but is not the one to ask (now): it must be looked for again.
-_WRONG_SERVER: Final = (BusyLoadingError, ReadOnlyError, MasterDownError, ClusterDownError)
-
-
-async def read_reply(connection: AbstractConnection) -> Any:
-    """Return the next reply; an error that the server answered is returned, not raised."""
-    try:
-        return await connection.read_response(disable_decoding=True, timeout=math.inf)
-    except _WRONG_SERVER:
-        raise
-    except ResponseError as error:
-        return error
+WRONG_SERVER: Final = (RedisConnectionError, ReadOnlyError, MasterDownError, ClusterDownError)
+"""What ends a connection to a server when it is answered; LOADING is one of the first kind."""
 
 
 def settle(command: Command, reply: Any, prefix: str) -> None:

@@ -97,11 +97,11 @@ async def test_gets_of_one_turn_are_one_batch_for_each_node(nodes):
     await asyncio.gather(*(shared.get(f"key:{n}") for n in range(100)))
     batches = []
     for node in shared.router.nodes.masters:
-        exchange = node._exchange
-        node._exchange = lambda connection, batch, node=node, exchange=exchange: (
+        carry = node._carry
+        node._carry = lambda wire, batch, node=node, carry=carry: (
             batches.append((node.address, len(batch))),
-            exchange(connection, batch),
-        )[1]
+            carry(wire, batch),
+        )
     await asyncio.gather(*(shared.get(f"key:{n}") for n in range(100)))
     ours = [(address, size) for address, size in batches if size > 1]
     assert 3 == len({address for address, _ in ours})

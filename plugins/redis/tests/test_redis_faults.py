@@ -15,7 +15,6 @@ from argo_mw.store.codec import Undecodable
 from argo_mw.testing import FakeClock, settle
 from argo_mw.testing.shared import Listener, eventually
 from argo_mw_redis import open_redis, plugin, pubsub
-from argo_mw_redis.batcher import _has_ended
 from argo_mw_redis.pubsub import PubSub, seal
 from argo_mw_redis.servers import SentinelServer, parse
 
@@ -196,7 +195,7 @@ async def test_connections_that_the_server_ends_while_they_are_idle_cost_nothing
     await shared.set("key", b"value")
     for number in range(3):
         server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        await eventually(lambda: all(map(_has_ended, shared._batcher._idle)), TIMEOUT)
+        await eventually(lambda: all(wire.ended for wire in shared._batcher._idle), TIMEOUT)
         found = await asyncio.gather(*(shared.get("key") for _ in range(20)))
         assert [b"value"] * 20 == found
         assert 1 == (await shared.add(f"count-{number}")).value
@@ -206,7 +205,7 @@ async def test_connections_that_the_server_ends_while_they_are_idle_cost_nothing
 async def test_an_idle_connection_to_a_server_that_died_is_noticed_at_once(server):
     shared = await open_redis(server.url)
     server.kill()
-    await eventually(lambda: _has_ended(shared._batcher._idle[0]), TIMEOUT)
+    await eventually(lambda: shared._batcher._idle[0].ended, TIMEOUT)
     waiting = [asyncio.create_task(shared.get("key")) for _ in range(20)]
     assert {SharedUnavailable} == {
         type(one) for one in await asyncio.gather(*waiting, return_exceptions=True)
