@@ -50,6 +50,8 @@ READINESS: Final = "/readyz"
 _READS: Final = frozenset(["GET", "HEAD", "OPTIONS"])
 _METHODS: Final = _READS | {"POST", "PUT", "PATCH", "DELETE"}
 _NO_METHOD: Final = WebRefusal(501, f"the gateway answers {', '.join(sorted(_METHODS))} only")
+_NO_CODING: Final = WebRefusal(501, "the gateway takes no transfer-encoding but chunked")
+_NO_HOST: Final = WebRefusal(400, "this request of HTTP/1.1 has no Host header")
 _DRAINING: Final = WebRefusal(503, "the gateway is about to stop; try another one, or again soon")
 _CROSS_SITE: Final = WebRefusal(403, "a page of another site may not send this request")
 _LARGE_HEADERS: Final = WebRefusal(431, "the headers of this request are too large")
@@ -58,6 +60,8 @@ _MISDIRECTED: Final = WebRefusal(
     "this gateway does not go by the name in the Host header; add it to `hosts` in "
     "[plugins.gateway]",
 )
+_UNAUTHORIZED: Final = 401
+_CHALLENGE: Final = (("www-authenticate", "Bearer"),)
 
 log = Log("argo_mw")
 
@@ -206,6 +210,7 @@ class _Exchange:
         self._gateway = gateway
         self._setting = setting
         self._method: str = scope["method"].upper()
+        self._version: str = scope.get("http_version", "1.1")
         self._path = path_of(scope)
         self._query: str = scope.get("query_string", b"").decode("latin-1")
         self._headers = headers_of(scope)
@@ -236,7 +241,7 @@ class _Exchange:
             await self._answer(route, client, request)
         except Refused as refused:
             await body.discard()
-            await self._refuse(refused.refusal, close=not body.done)
+            await self._refuse(refused.refusal, refused.headers, close=not body.done)
         finally:
             body.close()
 
@@ -246,29 +251,42 @@ class _Exchange:
         Raises:
             Refused: It is not to be answered.
         """
-        gateway = self._gateway
-        if gateway._draining:
-            raise Refused(_DRAINING)
-        if fault := fault_of_headers(self._headers) or fault_of_path(self._path):
-            raise Refused(WebRefusal(400, f"this request is ambiguous: {fault}"))
-        if gateway._checks_hosts and not setting.hosts.includes(self._known.get("host")):
-            raise Refused(_MISDIRECTED)
-        if self._method not in _READS and is_cross_site(self._known):
-            raise Refused(_CROSS_SITE)
-        if self._method not in _METHODS:
-            raise Refused(_NO_METHOD)
-        size = size_of(self._headers)
-        if size + len(self._path) + len(self._query) > setting.config.max_header_bytes:
-            raise Refused(_LARGE_HEADERS)
+        if refusal := self._unfit(setting):
+            raise Refused(refusal)
         route = setting.routes.find(self._method, self._path)
         if isinstance(route, Route):
             self._endpoint = route.endpoint
         client = setting.door.client(self._known)
         if isinstance(client, WebRefusal):
-            raise Refused(client)
+            raise Refused(client, _CHALLENGE if client.status == _UNAUTHORIZED else ())
         if not isinstance(route, Route):
-            raise Refused(_nothing_there(route))
+            raise _nothing_there(route)
         return route, client
+
+    def _unfit(self, setting: _Setting) -> WebRefusal | None:
+        """Return what keeps the request of any client from being answered, or ``None``."""
+        if self._gateway._draining:
+            return _DRAINING
+        if fault := fault_of_headers(self._headers) or fault_of_path(self._path):
+            return WebRefusal(400, f"this request is ambiguous: {fault}")
+        if self._gateway._checks_hosts and (refusal := self._misdirected(setting.hosts)):
+            return refusal
+        if self._method not in _READS and is_cross_site(self._known):
+            return _CROSS_SITE
+        if self._method not in _METHODS:
+            return _NO_METHOD
+        if self._known.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+            return _NO_CODING
+        size = size_of(self._headers) + len(self._path) + len(self._query)
+        return _LARGE_HEADERS if size > setting.config.max_header_bytes else None
+
+    def _misdirected(self, hosts: HostNames) -> WebRefusal | None:
+        host = self._known.get("host")
+        if host is None and self._version == "1.0":
+            return None  # it knows no hosts, and no browser sends it
+        if host is None and self._version == "1.1":
+            return _NO_HOST
+        return None if hosts.includes(host) else _MISDIRECTED
 
     def _request(self, route: Route, client: Client, body: bytes) -> WebRequest:
         return WebRequest(
@@ -311,8 +329,13 @@ class _Exchange:
             response = WebResponse(response.status, headers, response.body)
         await self._reply.send(response, self._now())
 
-    async def _refuse(self, refusal: WebRefusal, *, close: bool) -> None:
+    async def _refuse(
+        self, refusal: WebRefusal, headers: Sequence[tuple[str, str]] = (), *, close: bool
+    ) -> None:
         response = self._shaped(refusal.status, refusal.reason)
+        if headers:
+            named = (*response.headers, *headers)
+            response = WebResponse(response.status, named, response.body)
         await self._reply.send(response, self._now(), close=close)
 
     def _shaped(self, status: int, message: str) -> WebResponse:
@@ -333,10 +356,12 @@ class _Exchange:
         await self._reply.send(WebResponse(200 if well else 503, headers, body), self._now())
 
 
-def _nothing_there(allowed: Sequence[str]) -> WebRefusal:
+def _nothing_there(allowed: Sequence[str]) -> Refused:
     if allowed:
-        return WebRefusal(405, f"this path takes {', '.join(allowed)} only")
-    return WebRefusal(404, "nothing is at this path; `argo-mw gateway routes` lists what is")
+        methods = ", ".join(allowed)
+        return Refused(WebRefusal(405, f"this path takes {methods} only"), [("allow", methods)])
+    what = "nothing is at this path; `argo-mw gateway routes` lists what is"
+    return Refused(WebRefusal(404, what))
 
 
 async def _live(receive: Receive, send: Send) -> None:

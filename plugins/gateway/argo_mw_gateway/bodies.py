@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from argo_mw.plugin import WebRefusal
@@ -22,11 +22,13 @@ class Refused(Exception):
 
     Attributes:
         refusal: Why.
+        headers: What its response says besides.
     """
 
-    def __init__(self, refusal: WebRefusal) -> None:
+    def __init__(self, refusal: WebRefusal, headers: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(refusal.reason)
         self.refusal = refusal
+        self.headers = headers
 
 
 class Buffers:
@@ -74,6 +76,7 @@ class BodyReader:
         self._declared = _length(headers.get("content-length"))
         self._taken = 0
         self._done = self._declared == 0 and "transfer-encoding" not in headers
+        self._is_asked_for = headers.get("expect", "").lower() != "100-continue"
 
     @property
     def done(self) -> bool:
@@ -108,7 +111,9 @@ class BodyReader:
         return bytes(gathered)
 
     async def discard(self) -> None:
-        """Read some of what is left, and forget it."""
+        """Read some of what is left, and forget it; not what waits to be asked for."""
+        if not self._is_asked_for:
+            return
         left = _MAX_DISCARDED
         try:
             async with asyncio.timeout(_DISCARDING):
@@ -123,6 +128,7 @@ class BodyReader:
         self._taken = 0
 
     async def _next(self) -> bytes:
+        self._is_asked_for = True
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft

@@ -25,7 +25,7 @@ def bounded_protocol(config: GatewayConfig, gateway: Gateway) -> type[asyncio.Pr
     It is that of httptools where that is installed, else that of h11.
     """
     try:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Base
+        from argo_mw_gateway.httptools_protocol import StrictProtocol as Base
     except ImportError:
         from uvicorn.protocols.http.h11_impl import H11Protocol as Base  # type: ignore[assignment]
     return type("BoundedProtocol", (_Bounded, Base), {"bounds": config, "gateway": gateway})

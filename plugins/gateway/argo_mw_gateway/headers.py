@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from argo_mw_gateway.asgi import host_of
+
 Headers = Sequence[tuple[str, str]]
 
 _ONCE: Final = frozenset(
@@ -28,8 +30,18 @@ _OPTIONS: Final = frozenset(["close", "keep-alive", "upgrade"])
 
 
 def headers_of(scope: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the headers of a request, names in lower case."""
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    """Return the headers of a request, names in lower case.
+
+    The host that its target names stands in place of the one in its header (RFC 9112, 3.2.2).
+    """
+    host = host_of(scope)
+    return [
+        (
+            name.decode("latin-1"),
+            (value if host is None or name != b"host" else host).decode("latin-1"),
+        )
+        for name, value in scope["headers"]
+    ]
 
 
 def size_of(headers: Headers) -> int:
@@ -47,6 +59,8 @@ def fault_of_headers(headers: Headers) -> str:
         if name in seen and name in _ONCE:
             return f"it has the header {name} twice"
         seen.add(name)
+    if "content-length" in seen and "transfer-encoding" in seen:
+        return "it has both content-length and transfer-encoding"
     return ""
 
 

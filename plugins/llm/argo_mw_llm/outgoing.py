@@ -77,10 +77,13 @@ class Outgoing:
 
     def request(self, body: bytes) -> httpx2.Request:
         """Return the request with *body*."""
+        # httpx2 itself would take ASCII alone; these are the bytes that came.
         return httpx2.Request(
             self.method,
             self.url,
-            headers=list(self.headers),
+            headers=[
+                (name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers
+            ],
             content=body,
             extensions={"timeout": _TIMEOUTS},
         )
