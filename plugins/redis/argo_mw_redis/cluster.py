@@ -36,8 +36,8 @@ async def open_cluster(url: str, clock: Clock | None = None) -> ClusterShared:
 
     ``redis+cluster://[USER:PASSWORD@]HOST:PORT,HOST:PORT``, ``rediss+cluster://`` over TLS: some of
     its nodes, which know the others. The query may hold the fields of
-    :class:`~argo_mw_redis.servers.Options` and redis-py's own. *clock* measures timeouts and paces
-    the attempts to reach it again.
+    :class:`~argo_mw_redis.servers.Options`, and of redis-py's own options those of the login and
+    of TLS. *clock* measures timeouts and paces the attempts to reach it again.
 
     Raises:
         ConfigError: The URL is wrong.

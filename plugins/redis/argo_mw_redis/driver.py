@@ -63,7 +63,8 @@ async def open_redis(url: str, clock: Clock | None = None) -> RedisShared:
 
     ``redis://[USER:PASSWORD@]HOST:PORT/DB``, ``rediss://`` over TLS, ``unix://PATH?db=DB``,
     ``redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/SERVICE/DB?sentinel_password=…``. The
-    query may hold the fields of :class:`~argo_mw_redis.servers.Options` and redis-py's own.
+    query may hold the fields of :class:`~argo_mw_redis.servers.Options`, and of redis-py's own
+    options those of the login and of TLS.
     *clock* measures timeouts and paces the attempts to reach it again.
 
     Raises:

@@ -15,6 +15,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from argo_mw.plugin import Clock
 from argo_mw_redis.batch import Batch, Command, pack
 from argo_mw_redis.batcher import Batcher
+from argo_mw_redis.refusals import ANNOUNCED, unreachable
 from argo_mw_redis.replies import expect_value, settle
 from argo_mw_redis.servers import Address, Options, Server
 from argo_mw_redis.wire import Parse, Replies, next_reply
@@ -44,6 +45,7 @@ class Node(Batcher):
         options: Timeouts and bounds.
         clock: Measures timeouts, and paces the attempts to reach it again.
         cluster: Learns of redirections, and of outages.
+        in_url: Whether the URL names it, or only the cluster does.
 
     Attributes:
         address: Where it is.
@@ -52,12 +54,20 @@ class Node(Batcher):
     """
 
     def __init__(
-        self, address: Address, server: Server, options: Options, clock: Clock, cluster: Cluster
+        self,
+        address: Address,
+        server: Server,
+        options: Options,
+        clock: Clock,
+        cluster: Cluster,
+        *,
+        in_url: bool,
     ) -> None:
         super().__init__(server, options, clock)
         self.address = address
         self.used = clock.monotonic()
         self._cluster = cluster
+        self._in_url = in_url
         self._started: asyncio.Task[None] | None = None
 
     async def ready(self) -> None:
@@ -93,6 +103,12 @@ class Node(Batcher):
     def _go_on(self) -> None:
         if not self._scheduled:
             self._schedule()
+
+    def _reason(self, error: Exception) -> str:
+        if self._in_url:
+            return super()._reason(error)
+        options = self._options
+        return unreachable(error, prefix=options.prefix, escaped=options.escaped, remedy=ANNOUNCED)
 
     def _opened(self) -> None:
         super()._opened()

@@ -26,6 +26,8 @@ from argo_mw_redis.topology import Topology, read_epoch, read_topology
 
 _LOOK_EVERY: Final = 1.0
 """Seconds between two looks while all is well."""
+_NAMED: Final = 5
+"""Nodes that are named when many cannot be reached."""
 _KEPT: Final = 10.0
 """Seconds for which a node without slots is kept after it was used."""
 
@@ -111,10 +113,9 @@ class Nodes:
     def unreachable(self) -> str | None:
         """Why a part of the cluster cannot be reached, or ``None`` while all can."""
         if self.topology is None:
-            tried = [_why(node) for node in self.all if node.unreachable]
-            return self._refused or next(iter(tried), "not connected yet")
-        away = next((_why(node) for node in self.masters if node.unreachable), None)
-        if away is not None:
+            return self._refused or _away(self.all) or "not connected yet"
+        away = _away(self.masters)
+        if away:
             return away
         left = SLOTS - sum(len(shard.slots) for shard in self.topology.shards)
         return f"{left} of its slots have no master: bring their nodes back" if left else None
@@ -123,8 +124,10 @@ class Nodes:
         """Return the node at *address*, which may not be connected yet."""
         node = self._nodes.get(address)
         if node is None:
-            server = self._servers.at(address)
-            node = self._nodes[address] = Node(address, server, self._options, self._clock, self)
+            server, in_url = self._servers.at(address), address in self._servers.start
+            node = self._nodes[address] = Node(
+                address, server, self._options, self._clock, self, in_url=in_url
+            )
         return node
 
     async def refreshed(self) -> None:
@@ -266,5 +269,10 @@ def _name(address: Address) -> str:
     return f"{address[0]}:{address[1]}"
 
 
-def _why(node: Node) -> str:
-    return f"its node {_name(node.address)}: {node.unreachable}"
+def _away(nodes: Iterable[Node]) -> str:
+    """Return which of *nodes* cannot be reached, and why; of many, the first few."""
+    away = [
+        f"its node {_name(node.address)}: {node.unreachable}" for node in nodes if node.unreachable
+    ]
+    more = f"; and {len(away) - _NAMED} more of its nodes" if len(away) > _NAMED else ""
+    return "; ".join(away[:_NAMED]) + more

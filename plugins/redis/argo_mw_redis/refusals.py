@@ -26,6 +26,12 @@ _NO_COMMAND: Final = "unknown command"
 _NO_CLUSTER: Final = "cluster support disabled"
 _ARGUMENTS: Final = ", with args beginning with"
 """Where Redis begins to repeat what the command was sent with: keys, and maybe values."""
+_START: Final = "start it, or correct the URL"
+ANNOUNCED: Final = (
+    "start it, or, if the cluster names an address that cannot be reached from here, set "
+    "cluster-announce-ip there"
+)
+"""What to do about a node that is not in the URL."""
 _OTHER_REMEDIES: Final[Mapping[str, str]] = {
     "max number of clients": "raise maxclients, or end other clients",
     "loading the dataset": "it can be used once it has loaded its data",
@@ -65,13 +71,14 @@ def refusal(command: str, error: ResponseError, prefix: str) -> str:
     return f"Redis refused {command} ({said})" + (f"; {remedy}" if remedy else "")
 
 
-def unreachable(error: Exception, *, prefix: str, escaped: bool) -> str:
+def unreachable(error: Exception, *, prefix: str, escaped: bool, remedy: str = _START) -> str:
     """Return in words why a server cannot be used at all.
 
     Args:
         error: What connecting to it, or a command, has raised.
         prefix: The beginning of every key.
         escaped: Whether the password in the URL holds escapes.
+        remedy: What to do when nothing more is known.
     """
     if isinstance(error, AuthenticationError):
         hint = "correct user and password in the URL"
@@ -85,5 +92,5 @@ def unreachable(error: Exception, *, prefix: str, escaped: bool) -> str:
         return refusal("SET", error, prefix).removeprefix("Redis ")
     why = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
     said = (why or type(error).__name__).rstrip(". ")
-    known = (remedy for words, remedy in _OTHER_REMEDIES.items() if words in said)
-    return f"{said}; {next(known, 'start it, or correct the URL')}"
+    known = (one for words, one in _OTHER_REMEDIES.items() if words in said)
+    return f"{said}; {next(known, remedy)}"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from attrs import field, frozen
 from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
-from argo_mw.plugin import ConfigError
+from argo_mw.plugin import ConfigError, suggest
 
 SENTINEL: Final = "redis+sentinel"
 CLUSTER: Final = ("redis+cluster", "rediss+cluster")
@@ -23,6 +25,9 @@ _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
 _END_OF_HOST: Final = re.compile("[/?#]")
 _NUMBERS: Final = ("timeout", "retry_interval", "connections", "max_waiting")
+_LOGIN: Final = frozenset(("username", "password", "client_name"))
+_OF_SENTINELS: Final = frozenset(("sentinel_username", "sentinel_password"))
+_OF_TLS: Final = frozenset(name for name in signature(SSLConnection).parameters if "ssl_" in name)
 
 
 @frozen
@@ -145,7 +150,7 @@ def parse(url: str) -> tuple[Server, Options]:
             raise ValueError(msg)
         pool: Any = ConnectionPool.from_url(plain, **_common(options))
         pool.make_connection()  # refuses unknown options; opens nothing
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RedisError) as error:
         msg = f"the Redis URL {_masked(url)} cannot be used: {_safe(error, url)}"
         raise ConfigError(msg) from None
     return SingleServer(pool), options
@@ -167,6 +172,7 @@ def parse_cluster(url: str) -> tuple[ClusterServers, Options]:
             msg = "braces in the prefix would put everything on one node: leave them out"
             raise ValueError(msg)
         login, at, addresses = parts.netloc.rpartition("@")
+        _check_login(login)
         start = tuple(_address(one, "a node", _PORT) for one in addresses.split(","))
         scheme = parts.scheme.partition("+")[0]
 
@@ -177,7 +183,7 @@ def parse_cluster(url: str) -> tuple[ClusterServers, Options]:
             return ConnectionPool.from_url(one, **_common(options))
 
         pool_at(start[0]).make_connection()  # refuses unknown options; opens nothing
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RedisError) as error:
         msg = f"the Redis URL {_masked(url)} cannot be used: {_safe(error, url)}"
         raise ConfigError(msg) from None
     return ClusterServers(start, pool_at), options
@@ -191,16 +197,50 @@ def _take_options(url: str) -> tuple[str, Options]:
         if name == "prefix":
             ours[name] = value
         elif name in _NUMBERS:
-            number = type(getattr(Options(), name))(value)
-            if not number > 0:
-                msg = f"{name} must be above 0"
-                raise ValueError(msg)
-            ours[name] = number
+            ours[name] = _number(name, value)
         else:
+            _check_option(name, parts.scheme)
             rest.append((name, value))
     login = parts.netloc.rpartition("@")[0]
     escaped = unquote(login) != login
     return urlunsplit(parts._replace(query=urlencode(rest))), Options(**ours, escaped=escaped)
+
+
+def _number(name: str, text: str) -> float:
+    kind = type(getattr(Options(), name))
+    try:
+        number: float = kind(text)
+    except ValueError:
+        msg = f"{name} must be a {'whole number' if kind is int else 'number'}, not {text!r}"
+        raise ValueError(msg) from None
+    if not number > 0:
+        msg = f"{name} must be above 0"
+        raise ValueError(msg)
+    return number
+
+
+def _check_option(name: str, scheme: str) -> None:
+    """Return if a URL with *scheme* may hold the option *name* of redis-py.
+
+    Raises:
+        ValueError: It may not; the other options of redis-py are set by this driver.
+    """
+    if scheme == SENTINEL:
+        known = _OF_SENTINELS
+    else:
+        known = _LOGIN if scheme == "unix" else _LOGIN | {"socket_keepalive"}
+        known |= set() if scheme in CLUSTER else {"db"}
+        known |= _OF_TLS if scheme.startswith("rediss") else set()
+    if name in known:
+        return
+    if name in _OF_TLS and scheme in ("redis", "redis+cluster"):
+        msg = f"{name} is for TLS: begin the URL with {scheme.replace('redis', 'rediss')}://"
+    elif name == "db" and scheme in CLUSTER:
+        msg = "a cluster has a single database: leave out db"
+    else:
+        hint = suggest(name, {*known, *_NUMBERS, "prefix"})
+        msg = f"{name!r} is not an option of this driver: {hint}"
+    raise ValueError(msg)
 
 
 def _common(options: Options) -> dict[str, Any]:
@@ -219,6 +259,7 @@ def _common(options: Options) -> dict[str, Any]:
 def _sentinels(url: str, options: Options) -> SentinelServer:
     parts = urlsplit(url)
     login, _, addresses = parts.netloc.rpartition("@")
+    _check_login(login)
     service, _, db = parts.path.strip("/").partition("/")
     if not addresses or not service:
         msg = "it must be redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB"
@@ -231,9 +272,6 @@ def _sentinels(url: str, options: Options) -> SentinelServer:
         "username": query.pop("sentinel_username", None),
         "password": query.pop("sentinel_password", None),
     }
-    if query:
-        msg = f"unknown options {sorted(query)}"
-        raise ValueError(msg)
     hosts = [_address(address, "a sentinel", _SENTINEL_PORT) for address in addresses.split(",")]
     make: Any = Sentinel  # redis-py leaves it untyped
     sentinel = make(hosts, sentinel_kwargs=of_sentinels)
@@ -249,10 +287,21 @@ def _sentinels(url: str, options: Options) -> SentinelServer:
 
 def _address(text: str, of: str, port: int) -> Address:
     parts = urlsplit(f"//{text}")
-    if not parts.hostname:
+    if not parts.hostname or parts.port == 0:
         msg = f"{text!r} is not the address of {of}"
         raise ValueError(msg)
-    return parts.hostname, parts.port or port
+    return parts.hostname, port if parts.port is None else parts.port
+
+
+def _check_login(login: str) -> None:
+    """Return if *login* is not one with addresses in it.
+
+    Raises:
+        ValueError: It may be.
+    """
+    if "@" in login and "," in login:
+        msg = "user and password stand once, before the first address; write an @ in them as %40"
+        raise ValueError(msg)
 
 
 # A wrong URL may be one that cannot be parsed, so the following functions split it by hand.

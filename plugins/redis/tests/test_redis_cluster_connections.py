@@ -25,7 +25,16 @@ from argo_mw_redis.testing_cluster import cluster
         ("redis+cluster://:s3cret@host:7000/0", "a cluster has a single database: leave out '/0'"),
         ("redis+cluster://:s3cret@host,", "'' is not the address of a node"),
         ("redis+cluster://:s3cret@host:port", "s3cret"),
-        ("redis+cluster://:s3cret@host?typo=1", "typo"),
+        ("redis+cluster://:s3cret@host?typo=1", "'typo' is not an option of this driver: known"),
+        ("redis+cluster://:s3cret@host?timeot=1", "did you mean 'timeout'?"),
+        ("redis+cluster://:s3cret@host?socket_timeout=1", "did you mean 'timeout'?"),
+        ("redis+cluster://:s3cret@host?protocol=3", "'protocol' is not an option"),
+        ("redis+cluster://:s3cret@host?db=1", "a cluster has a single database: leave out db"),
+        ("redis+cluster://:s3cret@host?timeout=never", "timeout must be a number, not 'never'"),
+        ("redis+cluster://:s3cret@host?ssl_cert_reqs=none", "with rediss+cluster://"),
+        ("rediss+cluster://:s3cret@host?ssl_cert_reqs=maybe", "maybe"),
+        ("redis+cluster://:s3cret@host:0", "'host:0' is not the address of a node"),
+        ("redis+cluster://:s3cret@one,:s3cret@two", "stand once, before the first address"),
         ("redis+cluster://:s3cret@host?connections=0", "connections must be above 0"),
         ("redis+cluster://:s3cret@host?prefix={app}:", "leave them out"),
         ("redis+cluster://:s3cret/more@host", "%2F"),
@@ -68,6 +77,43 @@ async def test_one_node_of_the_url_is_enough_and_others_may_be_gone(nodes):
     await shared.set_many({f"key:{n}": b"%d" % n for n in range(100)})
     assert b"7" == await shared.get("key:7")
     await shared.aclose()
+
+
+async def test_all_nodes_of_the_url_that_are_gone_are_named():
+    shared = await open_cluster("redis+cluster://127.0.0.1:1,127.0.0.1:2")
+    assert "its node 127.0.0.1:1: " in shared.unreachable
+    assert "its node 127.0.0.1:2: " in shared.unreachable
+    assert 2 == shared.unreachable.count("start it, or correct the URL")
+    await shared.aclose()
+    many = await open_cluster("redis+cluster://" + ",".join(f"127.0.0.1:{n}" for n in range(1, 9)))
+    assert "127.0.0.1:5: " in many.unreachable
+    assert "127.0.0.1:6: " not in many.unreachable
+    assert many.unreachable.endswith("; and 3 more of its nodes")
+    await many.aclose()
+
+
+async def test_addresses_that_only_the_cluster_names_and_that_are_wrong_are_explained(tmp_path):
+    with cluster(tmp_path / "nodes", replicas=0) as nodes:
+        url = nodes.url
+        for node in nodes.nodes:
+            node.ask("CONFIG", "SET", "cluster-announce-port", "1")
+        shared = await open_cluster(url + "?retry_interval=0.01")
+        await eventually(lambda: "its node 127.0.0.1:1: " in (shared.unreachable or ""))
+        assert "set cluster-announce-ip there" in shared.unreachable
+        await shared.aclose()
+
+
+async def test_nodes_may_be_announced_by_name_or_not_at_all(tmp_path):
+    named = ("--cluster-announce-hostname", "localhost")
+    kinds = {"hostname": ("localhost", named), "unknown-endpoint": ("127.0.0.1", ())}
+    for kind, (host, options) in kinds.items():
+        preferred = ("--cluster-preferred-endpoint-type", kind)
+        with cluster(tmp_path / kind, *preferred, *options, replicas=0) as nodes:
+            shared = await open_cluster(nodes.url)
+            await shared.set_many({f"key:{n}": b"%d" % n for n in range(100)})
+            assert b"7" == await shared.get("key:7")
+            assert {host} == {address[0] for address in shared.router.nodes.topology.addresses}
+            await shared.aclose()
 
 
 async def test_the_framework_opens_it_by_its_url(nodes, tmp_path):
