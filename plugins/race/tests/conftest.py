@@ -99,7 +99,7 @@ class Stage:
     """Opens applications with the race plugin around paced upstreams."""
 
     def __init__(self) -> None:
-        self.clock = FakeClock()
+        self.clock = FakeClock(start=0.1)  # so that seconds passed are no remainder of a reading
 
     def upstream(self, name: str, *script: tuple[float, object], **options: object) -> Paced:
         return Paced(self.clock, name, *script, **options)

@@ -232,6 +232,51 @@ async def test_a_dry_run_speaks_of_a_probe_where_there_would_be_one(half_open, s
     assert said == await under.guard.dry_run(under.request())
 
 
+async def test_a_breaker_says_when_to_come_back(stage):
+    a = stage.upstream("a", *[(0.0, failure())] * 3, (1e9, "never"))
+    async with stage.open(a, breaker=CONFIG) as argo:
+        for _ in range(3):
+            with pytest.raises(UpstreamError):
+                await stage.ask(argo)
+        for left in (10.0, 6.0):
+            error = await refused(stage, argo)
+            assert pytest.approx(stage.clock.time() + left) == error.retry_at
+            assert f"ask again in {left:.0f} s" in str(error)
+            await stage.clock.advance(4.0)
+        await stage.clock.advance(2.0)
+        probe = asyncio.create_task(argo.outcome("bars", symbol="AAPL"))
+        await settle()
+        error = await refused(stage, argo)
+        assert pytest.approx(stage.clock.time() + 10.0) == error.retry_at
+        probe.cancel()
+        await asyncio.wait([probe])
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(9.0, None), (10.0, "would probe"), (11.0, "would")])
+async def test_a_dry_run_of_an_open_breaker_says_when_it_would_probe(seconds, said):
+    clock = FakeClock(start=0.1)
+    under = await make_breaker(half_open=False)(SlowStore(clock=clock), clock)
+    await under.exhaust()
+    await clock.advance(seconds)
+    if said is None:
+        with pytest.raises(CircuitOpen, match="ask again in 1 s") as raised:
+            await under.guard.dry_run(under.request())
+        assert clock.time() + 1.0 == pytest.approx(raised.value.retry_at)
+    else:
+        assert (await under.guard.dry_run(under.request())).startswith(said)
+
+
+@pytest.mark.parametrize(("share", "state"), [(0.98, "closed"), (0.99, "open"), (1.0, "open")])
+async def test_a_request_that_is_cancelled_close_to_its_timeout_has_timed_out(share, state):
+    clock = FakeClock(start=0.1)
+    under = await make_breaker(half_open=False)(SlowStore(clock=clock), clock)
+    for _ in range(3):
+        await under.guard.reserve(request := under.request())
+        await clock.advance(share * request.upstream.timeout + 1e-6)
+        under.guard.settle(request, (asyncio.CancelledError(),))
+    assert state == under.guard.state
+
+
 async def test_a_breaker_says_in_which_state_it_is(stage):
     def states(argo) -> set[str]:
         standing = context_of(argo).standings()["a", "breaker"]

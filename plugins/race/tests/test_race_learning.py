@@ -36,6 +36,13 @@ def opinion(symbol: str) -> object:
 SECONDS = st.floats(0.001, 100.0)
 
 
+class SimpleRequest:
+    """As much of a request as says how many calls travel in it."""
+
+    def __init__(self, calls: Sequence[object]) -> None:
+        self.calls = calls
+
+
 async def nothing(call: object) -> Outcome:
     return Outcome(None)
 
@@ -58,6 +65,17 @@ class TestProductLimit:
         observed = sorted((one, False) for one in seconds)
         place = math.ceil(quantile * len(seconds) - 1e-6) - 1
         assert sorted(seconds)[place] == product_limit(observed, quantile)
+
+    def test_what_was_cancelled_at_last_leaves_the_estimate_at_the_longest_time(self):
+        assert 3.0 == product_limit([(1.0, False), (3.0, True)], 0.95)
+        assert 0.0 == product_limit([], 0.95)
+
+    def test_half_of_the_requests_are_answered_within_the_median(self):
+        window = LatencyWindow(0.75)
+        assert (0.0, 0.0) == (window.median, window.at_quantile)
+        for seconds in (4.0, 1.0, 3.0, 2.0):
+            window.add(seconds, censored=False)
+        assert (2.0, 3.0, 4) == (window.median, window.at_quantile, window.answers)
 
     @given(st.lists(st.tuples(SECONDS, st.booleans()), min_size=1, max_size=200))
     def test_it_is_always_something_that_was_observed(self, observed):
@@ -262,6 +280,15 @@ class TestUpstreamStats:
                 stats.cancelled(seconds, 1.0)
             assert pytest.approx(mean) == stats.latency
 
+    def test_one_that_was_cancelled_as_soon_as_answers_come_has_shown_nothing(self):
+        stats = UpstreamStats(0.95)
+        stats.cancelled(1.0, 5.0)
+        assert (1.0, 5.0) == (stats.latency, stats.observed_at)
+        stats.cancelled(1.0, 6.0)
+        assert (1.0, 5.0) == (stats.latency, stats.observed_at)
+        stats.cancelled(1.1, 7.0)
+        assert 7.0 == stats.observed_at
+
     def test_what_was_seen_last_has_lost_all_but_1_over_e_after_a_minute(self):
         stats = UpstreamStats(0.95)
         for _ in range(9):
@@ -395,6 +422,72 @@ class TestRanking:
         assert "known (0.1 s, 0% errors)" == ranking.describe(known)
         assert "failing (no answer, 100% errors)" == ranking.describe(failing)
         assert "new (not known yet)" == ranking.describe(new)
+
+    async def test_an_upstream_is_described_by_why_it_is_asked_last(self):
+        clock = FakeClock()
+        ranking = new_ranking(clock, scarce_per_day=25)
+        scarce, refused = upstream("scarce", limits=Limits(per_day=25)), upstream("refused")
+        ranking.stats(refused).refused(clock.time() + 1.0)
+        assert "scarce (a last resort: 25 a day)" == ranking.describe(scarce)
+        assert f"refused (refused until {clock.time() + 1.0:.0f})" == ranking.describe(refused)
+        for name, seconds, said in (
+            ("new", None, "not known yet"),
+            ("old", 0.5, "0.5 s, 0% errors"),
+        ):
+            stuck = upstream(name)
+            if seconds is not None:
+                ranking.stats(stuck).answered(seconds, 0.0, 0.0)
+            for _ in range(3):
+                ranking.stats(stuck).start("first")
+                ranking.stats(stuck).mark_late(1.0)
+            assert f"{name} ({said}, stuck)" == ranking.describe(stuck)
+
+    def test_what_is_refused_or_scarce_or_stuck_is_asked_after_all_others(self):
+        clock = FakeClock()
+        ranking = new_ranking(clock, scarce_per_day=25)
+        refused, stuck, slow = upstream("refused"), upstream("stuck"), upstream("slow")
+        scarce = upstream("scarce", limits=Limits(per_day=25))
+        both = upstream("both", limits=Limits(per_day=25))
+        ones = [both, refused, scarce, stuck, slow]
+        for one, seconds in zip(ones, (0.1, 0.1, 0.1, 0.1, 99.0), strict=True):
+            ranking.stats(one).answered(seconds, 0.0, 0.0)
+        for one in (refused, both):
+            ranking.stats(one).refused(clock.time() + 1.0)
+        for _ in range(3):
+            ranking.stats(stuck).start("first")
+            ranking.stats(stuck).mark_late(1.0)
+        assert (slow, stuck, scarce, refused, both) == ranking.ordered(ones)
+
+    @pytest.mark.parametrize(
+        ("calls", "seconds", "first"),
+        [(4, 0.26, "gathers"), (4, 0.24, "single"), (50, 0.11, "gathers"), (50, 0.09, "single")],
+    )
+    def test_many_requests_in_place_of_one_count_like_latency_up_to_ten(
+        self, calls, seconds, first
+    ):
+        ranking = new_ranking(FakeClock(), min_speedup=1.0)
+        gathers = upstream("gathers", batching=Batching(none_of_many))
+        single = upstream("single")
+        ranking.stats(gathers).answered(1.0, 0.0, 0.0)
+        ranking.stats(gathers).calls_per_request = float(calls)
+        ranking.stats(single).answered(seconds, 0.0, 0.0)
+        assert first == ranking.ordered([gathers, single])[0].name
+
+    def test_the_mean_number_of_calls_is_of_all_requests_at_first_and_then_of_the_last(self):
+        stats, means = UpstreamStats(0.95), []
+        for calls in (6, 3, 3, *[1] * 8):
+            stats.gather(SimpleRequest([None] * calls), Gathering())
+            means.append(stats.calls_per_request)
+        assert pytest.approx([6.0, 4.5, 4.0]) == means[:3]
+        assert pytest.approx(means[-2] + 0.1 * (1 - means[-2])) == means[-1]
+
+    def test_branches_that_travel_together_are_one_in_flight(self):
+        stats, request, own = UpstreamStats(0.95), SimpleRequest([None, None]), Gathering()
+        for _ in range(2):
+            stats.start("first")
+        assert own is stats.gather(request, own)
+        assert own is stats.gather(request, Gathering())
+        assert (1, 2, 2, 2) == (stats.in_flight, own.waiting, own.open, own.running)
 
     def test_the_configured_order_can_be_kept(self):
         ranking = new_ranking(FakeClock(), order="configured")
