@@ -19,7 +19,7 @@ async def test_what_is_left_of_each_budget_is_shown(tmp_path: Path) -> None:
         {"usd": 10.0},
         {"usd": 1.0, "per": "month", "tenant": "desk", "model": "claude"},
         {"usd": 5.0, "per": "ever", "model": "glm", "then": "warn"},
-        {"usd": 2.0, "tenant": "*"},
+        *({"usd": 2.0, name: "*"} for name in ("tenant", "model", "tenant", "model")),
     ]
     config = {
         "argo": {"shared": "memory://", "state_dir": str(tmp_path)},
@@ -41,4 +41,4 @@ async def test_what_is_left_of_each_budget_is_shown(tmp_path: Path) -> None:
         ("per ever, all tenants, glm", 5.0, 0.0, 5.0, "warn", "stopped"),
     ]
     assert [line.tone for line in shown.lines] == ["", "warn", "bad"]
-    assert shown.text.startswith("1 more are kept for each by itself")
+    assert shown.text.startswith("4 more are kept for each by itself")
