@@ -1,0 +1,343 @@
+"""What calls share a flight, how its callers are answered, and what travels between processes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+
+import pytest
+
+from argo_mw import Action, Argo, InvalidAnswer, NotFound, Outcome, Refusal, UpstreamError
+from argo_mw.model.call import make_call
+from argo_mw.plugin import ALONE, Call, Codecs, context_of, layers_of, operation
+from argo_mw.store import Lease
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, SlowStore, settle
+from argo_mw_coalesce import plugin
+from argo_mw_coalesce.distributed import DistributedCoalesce, _Recency, _wake
+from argo_mw_coalesce.flight import Flight
+from argo_mw_coalesce.layer import Coalesce, flight_key
+from argo_mw_coalesce.loads import Loads, _Load
+from argo_mw_coalesce.shared_result import SharedResult, read_result, write_result
+
+_names = itertools.count()
+
+
+@operation(timeout=60.0, subject="symbol")
+def bars(symbol: str) -> object:
+    """Price bars."""
+
+
+def call(**changes: object) -> Call:
+    return make_call(bars, {"symbol": "AAPL"}, tenant="").evolve(**changes)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(start=0.1)
+
+
+def open_argo(
+    clock: FakeClock, *script: object, config: Mapping[str, object] | None = None
+) -> tuple[Argo, Scripted]:
+    """An application whose upstream answers when its gate is opened."""
+    upstream = Scripted("a", ["bars"], *script, retries=0)
+    upstream.gate.clear()
+    asked = FakePlugin(operations=[bars], upstreams=[upstream])
+    settings = {
+        "argo": {"shared": f"memory://parts-{next(_names)}", "strict": True},
+        "plugins": {"coalesce": dict(config or {})},
+    }
+    plugins = {"coalesce": plugin, "asked": asked}
+    return Argo.open(settings, clock=clock, plugins=plugins, installed=False), upstream
+
+
+# -- keys ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "demands"),
+    [
+        ({}, ""),
+        ({"refresh": True}, "!"),
+        ({"store": False}, "-"),
+        ({"max_age": 2.0}, "<2.0"),
+        ({"max_age": 0.0}, "<0.0"),
+        ({"refresh": True, "store": False}, "!-"),
+        ({"refresh": True, "store": False, "max_age": 2.0}, "!-<2.0"),
+    ],
+)
+def test_calls_that_demand_different_things_share_no_flight(changes, demands: str) -> None:
+    one = call(**changes)
+    assert f"{one.key}{demands}" == flight_key(one)
+
+
+# -- a flight --------------------------------------------------------------------------------------
+
+
+async def test_callers_get_values_of_their_own_and_one_alone_the_value_itself() -> None:
+    outcome = Outcome({"close": [1.0]})
+    for callers, itself in ((1, True), (2, False)):
+        flight = Flight(lambda _: None)
+        waiting = [asyncio.create_task(flight.wait()) for _ in range(callers)]
+        await settle()
+        assert (callers, callers, False) == (flight.waiting, flight.joined, flight.landed)
+        flight.land(outcome)
+        answers = [await one for one in waiting]
+        assert itself == (answers[0] is outcome)
+        assert callers == len({id(answer.value) for answer in answers})
+        assert (0, True, False) == (flight.waiting, flight.landed, flight.failed)
+
+
+async def test_a_flight_is_abandoned_by_the_last_that_leaves_unless_it_has_landed() -> None:
+    abandoned: list[Flight] = []
+    flight = Flight(abandoned.append)
+    one, other = (asyncio.create_task(flight.wait()) for _ in range(2))
+    await settle()
+    one.cancel()
+    await settle()
+    assert ([], 1) == (abandoned, flight.waiting)
+    other.cancel()
+    await settle()
+    assert ([flight], 0) == (abandoned, flight.waiting)
+
+
+async def test_a_failure_is_given_to_each_caller_as_an_error_of_its_own() -> None:
+    flight, error = Flight(lambda _: None), ValueError("down")
+    waiting = [asyncio.create_task(flight.wait()) for _ in range(2)]
+    await settle()
+    flight.fail(error)
+    raised = [one.exception() for one in waiting if await asyncio.wait([one])]
+    assert [ValueError, ValueError] == [type(one) for one in raised]
+    assert (error, True) == (raised[0], raised[1] is not error)
+    assert flight.failed
+
+
+# -- joining ---------------------------------------------------------------------------------------
+
+
+def layer_of(argo: Argo, kind: type) -> object:
+    [found] = [one.middleware for one in layers_of(argo) if isinstance(one.middleware, kind)]
+    return found
+
+
+async def test_what_would_become_of_a_call_is_explained(clock: FakeClock) -> None:
+    argo, upstream = open_argo(clock)
+    async with argo:
+        coalesce, context = layer_of(argo, Coalesce), context_of(argo)
+        assert isinstance(coalesce, Coalesce)
+        one = context.make_call("bars", "", {"symbol": "AAPL"})
+        assert "would start a flight" == coalesce.explain(one)
+        asking = asyncio.create_task(argo.call("bars", symbol="AAPL"))
+        await settle()
+        assert "would join a flight that 1 wait for" == coalesce.explain(one)
+        alone = one.extended({ALONE: True})
+        assert "would pass it on alone, as its caller asks for" == coalesce.explain(alone)
+        await context.expire(["subject:AAPL"])
+        assert "would join a flight that 1 wait for" == coalesce.explain(one)
+        await context.invalidate(["subject:AAPL"])
+        assert "would start a flight" == coalesce.explain(one)
+        upstream.gate.set()
+        await asking
+        assert "would take what another flight of this process loads for it, if one does" == (
+            Loads(context).explain(one)
+        )
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0.0, 1), (0.49, 1), (0.5, 2), (0.6, 2)])
+async def test_a_failure_is_shared_until_its_time_is_over(
+    clock: FakeClock, seconds: float, asked: int
+) -> None:
+    argo, upstream = open_argo(
+        clock, UpstreamError("down", upstream="a"), config={"failure_ttl": 0.5}
+    )
+    upstream.gate.set()
+    async with argo:
+        for pause in (seconds, 0.0):
+            with pytest.raises(UpstreamError):
+                await argo.call("bars", symbol="AAPL")
+            clock.stall(pause)  # whether or not the timer that forgets it has rung
+    assert asked == len(upstream.asked)
+
+
+@pytest.mark.parametrize(("bound", "asked"), [(1, 3), (2, 2), (3, 2)])
+async def test_as_many_flights_are_under_way_as_are_allowed(
+    clock: FakeClock, bound: int, asked: int
+) -> None:
+    argo, upstream = open_argo(clock, config={"max_flights": bound, "distributed": False})
+    async with argo:
+        tasks = [asyncio.create_task(argo.call("bars", symbol=s)) for s in ("A", "B", "B")]
+        await settle()
+        upstream.gate.set()
+        await asyncio.gather(*tasks)
+    assert asked == len(upstream.asked)
+
+
+# -- loads of several flights ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("max_age", "seconds", "serves"),
+    [(None, 99.0, True), (2.0, 1.5, True), (2.0, 2.0, True), (2.0, 2.5, False), (0.0, 0.0, True)],
+)
+async def test_a_load_serves_who_accepts_what_is_as_old_as_it(
+    clock: FakeClock, max_age: float | None, seconds: float, serves: bool
+) -> None:
+    argo, _ = open_argo(clock)
+    async with argo:
+        loads, versions = layer_of(argo, Loads), context_of(argo).tag_versions
+        assert isinstance(loads, Loads)
+        load = _Load(await versions.load(["subject:AAPL"]), clock.monotonic())
+        await clock.advance(seconds)
+        assert serves == loads._serves(load, call(max_age=max_age))
+        await versions.invalidate(["subject:AAPL"])
+        assert not loads._serves(load, call(max_age=max_age))
+
+
+async def test_who_carries_a_load_out_is_one_of_those_that_wait_for_it() -> None:
+    load = _Load(None, 0.0)  # type: ignore[arg-type]
+    assert load.join() is load.join()
+    assert load.others is not None
+    assert 1 == load.others.joined
+
+
+# -- results ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UpstreamError("down", upstream="a", action=Action.SWITCH, retry_after=3.0, status=503),
+        InvalidAnswer("odd", upstream="a"),
+        NotFound("none", upstream="a", status=404),
+        Refusal("full", retry_at=5.0),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_travels_with_all_that_it_says(error: Exception) -> None:
+    codecs = Codecs()
+    data = write_result(codecs, "k", 7, SharedResult(error=error, at=3.0))
+    result = read_result(codecs, "k", data)
+    found = result.error
+    assert (type(error), str(error)) == (type(found), str(found))
+    for name in ("upstream", "action", "retry_after", "status", "retry_at"):
+        assert getattr(error, name, None) == getattr(found, name, None)
+    assert (7, 3.0, False) == (result.fence, result.at, result.empty)
+    with pytest.raises(type(error)):
+        result.unwrap()
+
+
+async def test_an_answer_travels_and_what_is_neither_is_empty(clock: FakeClock) -> None:
+    argo, _ = open_argo(clock)
+    async with argo:
+        codecs, outcome = context_of(argo).codecs, Outcome("bars", upstream="a")
+        read = read_result(codecs, "k", write_result(codecs, "k", 1, SharedResult(outcome, at=2.0)))
+        assert (False, "bars") == (read.empty, read.unwrap().value)
+        for error in (None, KeyError("of this process alone")):
+            data = write_result(codecs, "k", 1, SharedResult(error=error, at=2.0))
+            assert read_result(codecs, "k", data).empty
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "texts",
+        (1, 2.0, (), None),
+        (1, 2.0, (), None, None, None),
+        ("1", 2.0, (), Outcome("bars"), None),
+        (1, "2.0", (), Outcome("bars"), None),
+        (1, 2.0, [], Outcome("bars"), None),
+        (1, 2.0, (), "bars", None),
+        (1, 2.0, (), None, "an error"),
+        (1, 2.0, (), None, {"kind": "UpstreamError", "message": "down"}),
+        (1, 2.0, (), None, {"kind": "UpstreamError", "message": "x", "upstream": "a", "action": 5}),
+    ],
+    ids=repr,
+)
+async def test_what_is_no_result_is_an_empty_one(clock: FakeClock, record: object) -> None:
+    argo, _ = open_argo(clock)
+    async with argo:
+        codecs = context_of(argo).codecs
+        result = read_result(codecs, "k", codecs.encode(record, "k"))
+    assert (None, None, True) == (result.outcome, result.error, result.empty)
+
+
+# -- leases ----------------------------------------------------------------------------------------
+
+
+class Watched(SlowStore):
+    """A store that notes when leases are asked for and renewed, and by how much."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock=clock)
+        self.clock = clock
+        self.acquired: list[float] = []
+        self.renewed: list[float] = []
+
+    async def acquire_and_get(self, key, wanted, *, ttl):
+        self.acquired.append(self.clock.monotonic())
+        return await super().acquire_and_get(key, wanted, ttl=ttl)
+
+    async def renew(self, lease: Lease, *, ttl: float) -> bool:
+        self.renewed.append(self.clock.monotonic())
+        return await super().renew(lease, ttl=ttl)
+
+
+def distributed_over(argo: Argo, store: Watched) -> DistributedCoalesce:
+    layer = DistributedCoalesce(context_of(argo), lease_ttl=3.0, result_ttl=5.0, store_timeout=1.0)
+    layer._shared = store
+    return layer
+
+
+async def test_a_lease_is_surely_held_for_nine_tenths_of_its_life_and_renewed_by_thirds(
+    clock: FakeClock,
+) -> None:
+    argo, _ = open_argo(clock)
+    async with argo:
+        store = Watched(clock)
+        layer = distributed_over(argo, store)
+        began = clock.monotonic()
+        held = await layer._look_and_acquire("r", _recent(clock), call())
+        assert not isinstance(held, SharedResult)
+        assert held is not None
+        assert pytest.approx(began + 2.7) == held.until
+        timer = layer._renew_later(held)
+        await clock.advance(2.5)
+        assert pytest.approx([began + 1.0, began + 2.0]) == store.renewed
+        assert pytest.approx(began + 4.7) == held.until
+        assert held.renewing is not None
+        held.renewing.cancel()
+        timer.cancel()
+
+
+async def test_who_waits_asks_for_the_lease_ever_later_up_to_an_eighth_of_its_life(
+    clock: FakeClock,
+) -> None:
+    argo, _ = open_argo(clock)
+    async with argo:
+        store = Watched(clock)
+        layer = distributed_over(argo, store)
+        assert await store.acquire(f"argo:flight:{{{call().branch_key}}}", ttl=1e6)
+        began = clock.monotonic()
+        waiting = asyncio.create_task(layer._result_or_lease("r", _recent(clock), call()))
+        for _ in range(250):
+            await clock.advance(0.005)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        waits = [later - sooner for sooner, later in itertools.pairwise(store.acquired)]
+        assert began == store.acquired[0]
+        assert pytest.approx([0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.375], abs=0.006) == waits[:7]
+        assert {} == layer._waiting
+
+
+def _recent(clock: FakeClock) -> _Recency:
+    return _Recency(clock.time(), 5.0)
+
+
+async def test_those_who_wait_are_woken_once_whichever_has_left() -> None:
+    loop = asyncio.get_running_loop()
+    left, stays, woken = (loop.create_future() for _ in range(3))
+    left.cancel()
+    woken.set_result(None)
+    _wake([left, woken, stays])
+    assert stays.done()
