@@ -47,7 +47,7 @@ def signal(symbol: str) -> object:
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(start=0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -345,7 +345,7 @@ async def test_max_age_gets_a_newer_answer(clock: FakeClock) -> None:
 async def test_whatever_is_done_to_the_wall_clock_no_answer_is_older_than_max_age(
     steps: list[tuple[str, float | None]],
 ) -> None:
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     upstream = Scripted("a", ["bars"], lambda _: clock.monotonic())
     async with open_argo(upstream, clock, ttl=1e6) as argo:
         for what, number in steps:

@@ -70,7 +70,7 @@ class Driver:
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(start=0.1)
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ class Context:
     """What lookups use of a context."""
 
     def __init__(self) -> None:
-        self.clock = FakeClock()
+        self.clock = FakeClock(start=0.1)
         self.shared = Store()
         self.tasks = Tasks()
 
@@ -177,7 +177,7 @@ def instance(store: str, upstream: Scripted, clock: FakeClock, **config: object)
 
 
 async def test_without_memory_every_hit_is_read_from_the_store() -> None:
-    clock, upstream = FakeClock(), Scripted("a", ["bars"])
+    clock, upstream = FakeClock(start=0.1), Scripted("a", ["bars"])
     async with instance("memory://no-memory", upstream, clock, memory=False) as argo:
         outcomes = [await argo.outcome("bars", symbol="A") for _ in range(3)]
         await argo.invalidate("subject:A")
@@ -187,7 +187,7 @@ async def test_without_memory_every_hit_is_read_from_the_store() -> None:
 
 
 async def test_a_hit_in_the_store_starts_no_flight() -> None:
-    clock, one, other = FakeClock(), Scripted("a", ["bars"]), Scripted("a", ["bars"])
+    clock, one, other = FakeClock(start=0.1), Scripted("a", ["bars"]), Scripted("a", ["bars"])
     async with instance("memory://no-flight", one, clock) as first:
         await first.call("bars", symbol="A")
         async with instance("memory://no-flight", other, clock) as second:
@@ -203,7 +203,7 @@ async def test_a_hit_in_the_store_starts_no_flight() -> None:
 
 
 async def test_the_middleware_does_not_repeat_the_look_of_find() -> None:
-    clock, upstream = FakeClock(), Scripted("a", ["bars"])
+    clock, upstream = FakeClock(start=0.1), Scripted("a", ["bars"])
     async with instance("memory://once", upstream, clock) as argo:
         reads: list[str] = []
         shared = context_of(argo).shared
@@ -219,7 +219,7 @@ async def test_the_middleware_does_not_repeat_the_look_of_find() -> None:
 
 
 async def test_a_thousand_equal_calls_look_once_and_load_once() -> None:
-    clock, upstream = FakeClock(), Scripted("a", ["bars"])
+    clock, upstream = FakeClock(start=0.1), Scripted("a", ["bars"])
     async with instance("memory://thousand", upstream, clock) as argo:
         answers = await asyncio.gather(*(argo.call("bars", symbol="A") for _ in range(1000)))
     assert {"A"} == set(answers)

@@ -75,7 +75,7 @@ async def test_a_caller_gets_the_old_answer_in_time_while_the_source_hangs(
     coalescing: str, soft: float, callers: float, operations: float
 ) -> None:
     """Whichever of its own timeout, the operation's and ``soft_timeout`` is the shortest."""
-    clock, upstream = FakeClock(), source("old", "new")
+    clock, upstream = FakeClock(start=0.1), source("old", "new")
     async with open_argo(upstream, clock, coalescing, operations, soft_timeout=soft) as argo:
         await argo.call("bars", symbol="A")
         await clock.advance(TTL + 1)
@@ -89,7 +89,7 @@ async def test_a_caller_gets_the_old_answer_in_time_while_the_source_hangs(
 
 
 async def test_callers_of_one_flight_get_the_old_answer_each_in_its_own_time() -> None:
-    clock, upstream = FakeClock(), source({"price": 1})
+    clock, upstream = FakeClock(start=0.1), source({"price": 1})
     async with open_argo(upstream, clock) as argo:
         await argo.call("bars", symbol="A")
         await clock.advance(TTL + 1)
@@ -111,7 +111,7 @@ async def test_callers_of_one_flight_get_the_old_answer_each_in_its_own_time() -
 
 async def test_a_caller_gets_an_old_answer_of_the_store_in_time_too() -> None:
     """Where none is kept in memory."""
-    clock, upstream = FakeClock(), source("old")
+    clock, upstream = FakeClock(start=0.1), source("old")
     config = {
         "argo": {"shared": "memory://old-answers", "strict": True},
         "plugins": {"cache": {"ttl": TTL, "memory": False}},
@@ -128,7 +128,7 @@ async def test_a_caller_gets_an_old_answer_of_the_store_in_time_too() -> None:
 
 
 async def test_the_load_goes_on_and_its_answer_is_kept(coalescing: str) -> None:
-    clock, upstream = FakeClock(), source("old", "new")
+    clock, upstream = FakeClock(start=0.1), source("old", "new")
     async with open_argo(upstream, clock, coalescing) as argo:
         await argo.call("bars", symbol="A")
         await clock.advance(TTL + 1)
@@ -141,7 +141,7 @@ async def test_the_load_goes_on_and_its_answer_is_kept(coalescing: str) -> None:
 
 
 async def test_a_first_load_whose_callers_timed_out_is_kept() -> None:
-    clock, upstream = FakeClock(), source("slow")
+    clock, upstream = FakeClock(start=0.1), source("slow")
     upstream.gate.clear()
     async with open_argo(upstream, clock) as argo:
         late = await answer_within(argo, clock, 1.0, timeout=1.0)
@@ -159,7 +159,7 @@ async def test_no_answer_stands_in_that_must_not(coalescing: str) -> None:
         ("wait", {}),
         ("nothing", {"max_age": 10.0}),
     ):
-        clock, upstream = FakeClock(), source("old")
+        clock, upstream = FakeClock(start=0.1), source("old")
         async with open_argo(upstream, clock, coalescing, grace=100.0) as argo:
             await argo.call("bars", symbol="A")
             await clock.advance(TTL + 1)
@@ -175,7 +175,7 @@ async def test_no_answer_stands_in_that_must_not(coalescing: str) -> None:
 
 
 async def test_an_answer_invalidated_while_its_caller_waits_does_not_stand_in() -> None:
-    clock, upstream = FakeClock(), source("old")
+    clock, upstream = FakeClock(start=0.1), source("old")
     async with open_argo(upstream, clock) as argo:
         await argo.call("bars", symbol="A")
         await clock.advance(TTL + 1)
@@ -188,7 +188,7 @@ async def test_an_answer_invalidated_while_its_caller_waits_does_not_stand_in() 
 
 
 async def test_a_call_that_an_old_answer_ends_is_announced_with_it() -> None:
-    clock, upstream = FakeClock(), source("old")
+    clock, upstream = FakeClock(start=0.1), source("old")
     async with open_argo(upstream, clock) as argo:
         await argo.call("bars", symbol="A")
         await clock.advance(TTL + 1)
@@ -215,7 +215,7 @@ class Broken:
 @pytest.mark.parametrize("closed", [False, True])
 async def test_a_layer_whose_old_answer_fails_is_reported(closed: bool) -> None:
     """The next layer is asked, unless the first one fails closed."""
-    clock, upstream = FakeClock(), source("old")
+    clock, upstream = FakeClock(start=0.1), source("old")
     asked = FakePlugin(operations=[bars], upstreams=[upstream])
     layer = Layer("broken", Broken(), before=("coalesce",), fail_closed=closed)
     plugins = {
@@ -242,7 +242,7 @@ async def test_a_layer_whose_old_answer_fails_is_reported(closed: bool) -> None:
 async def test_a_failing_source_is_asked_once_in_each_interval(
     coalescing: str, pause: float
 ) -> None:
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     upstream = source("old", UpstreamError("down", upstream="a"))
     async with open_argo(upstream, clock, coalescing, throttle=2.0) as argo:
         await argo.call("bars", symbol="A")
@@ -257,7 +257,7 @@ async def test_a_failing_source_is_asked_once_in_each_interval(
 
 async def test_a_source_that_hangs_is_asked_once_in_each_interval(coalescing: str) -> None:
     """Also a load that nobody waits for any more."""
-    clock, upstream = FakeClock(), source("old")
+    clock, upstream = FakeClock(start=0.1), source("old")
     async with open_argo(upstream, clock, coalescing, timeout=4.0, throttle=6.0) as argo:
         await argo.call("bars", symbol="A")
         await clock.advance(TTL + 1)
@@ -269,7 +269,7 @@ async def test_a_source_that_hangs_is_asked_once_in_each_interval(coalescing: st
 
 
 async def test_a_source_that_works_again_is_asked_as_before() -> None:
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     upstream = source("old", UpstreamError("down", upstream="a"), "new", "newer")
     async with open_argo(upstream, clock, throttle=2.0) as argo:
         await argo.call("bars", symbol="A")
@@ -282,7 +282,7 @@ async def test_a_source_that_works_again_is_asked_as_before() -> None:
 
 
 async def test_without_an_old_answer_a_failing_source_is_asked_by_every_caller() -> None:
-    clock, upstream = FakeClock(), source(UpstreamError("down", upstream="a"))
+    clock, upstream = FakeClock(start=0.1), source(UpstreamError("down", upstream="a"))
     async with open_argo(upstream, clock, "off") as argo:
         for _ in range(3):
             with pytest.raises(UpstreamError):
@@ -291,7 +291,7 @@ async def test_without_an_old_answer_a_failing_source_is_asked_by_every_caller()
 
 
 async def test_that_there_is_no_answer_is_no_failure() -> None:
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     upstream = source("old", NotFound("gone", upstream="a"))
     async with open_argo(upstream, clock, negative_ttl=0.0) as argo:
         await argo.call("bars", symbol="A")
@@ -303,7 +303,7 @@ async def test_that_there_is_no_answer_is_no_failure() -> None:
 
 
 async def test_a_caller_that_leaves_is_no_failure_of_the_source() -> None:
-    clock, upstream = FakeClock(), source("old", "lost", "new")
+    clock, upstream = FakeClock(start=0.1), source("old", "lost", "new")
     async with open_argo(upstream, clock) as argo:
         await argo.call("bars", symbol="A")
         await clock.advance(TTL + 1)
@@ -319,7 +319,7 @@ async def test_a_caller_that_leaves_is_no_failure_of_the_source() -> None:
 async def test_a_failing_source_is_not_asked_early_by_every_reader(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     upstream = source("old", UpstreamError("down", upstream="a"))
     upstream.gate.clear()
     async with open_argo(upstream, clock, throttle=2.0) as argo:
@@ -338,7 +338,7 @@ async def test_a_failing_source_is_not_asked_early_by_every_reader(
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(["fail", "succeed", "wait"]))))
 @hypothesis_settings(deadline=None)
 def test_the_throttle_knows_the_failures_of_the_last_seconds(steps: list[tuple[str, str]]) -> None:
-    clock, failed = FakeClock(), {}
+    clock, failed = FakeClock(start=0.1), {}
     throttle = Throttle(2.0, clock)
     for key, step in steps:
         match step:
@@ -356,7 +356,7 @@ def test_the_throttle_knows_the_failures_of_the_last_seconds(steps: list[tuple[s
 
 
 def test_the_throttle_is_bounded() -> None:
-    throttle = Throttle(2.0, FakeClock())
+    throttle = Throttle(2.0, FakeClock(start=0.1))
     for number in range(10_100):
         throttle.failed(str(number), "down")
     assert 10_000 == len(throttle._failures)
@@ -365,6 +365,6 @@ def test_the_throttle_is_bounded() -> None:
 
 
 def test_a_throttle_of_0_seconds_knows_nothing() -> None:
-    throttle = Throttle(0.0, FakeClock())
+    throttle = Throttle(0.0, FakeClock(start=0.1))
     throttle.failed("a", "down")
     assert throttle.why("a") is None

@@ -51,7 +51,7 @@ def at_the_time(clock: FakeClock, usd: float | None = 0.5) -> Callable[[Call], O
 
 
 async def test_it_compares_what_it_keeps_with_each_newer_answer_until_that_expires() -> None:
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     async with open_argo(clock, "shadow", at_the_time(clock)) as argo:
         events = capture_events(argo)
         for wait in (0, 30, 29, 2, 1):
@@ -89,7 +89,7 @@ def test_it_would_have_answered_just_what_the_cache_answers(
 
 
 async def compare(steps: list[tuple[str, str]], entries: int) -> None:
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     answer = at_the_time(clock)
     async with (
         open_argo(clock, "on", answer, max_entries=entries) as acting,
@@ -118,7 +118,7 @@ async def compare(steps: list[tuple[str, str]], entries: int) -> None:
 
 async def test_what_came_after_the_question_would_not_have_answered_it() -> None:
     """Of two calls at once, neither would have found the answer to the other."""
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     gate = asyncio.Event()
 
     async with open_argo(clock, "shadow", lambda call: 1.0) as argo:
@@ -141,7 +141,7 @@ async def test_what_came_after_the_question_would_not_have_answered_it() -> None
 
 
 async def test_a_caller_that_wants_a_newer_answer_would_not_have_been_served() -> None:
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
 
     def dated(call: Call) -> Outcome:
         return Outcome(1.0, as_of=clock.time())
@@ -156,7 +156,7 @@ async def test_a_caller_that_wants_a_newer_answer_would_not_have_been_served() -
 
 
 async def test_what_it_keeps_is_bounded_and_never_served() -> None:
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     answer = at_the_time(clock)
     async with open_argo(clock, "shadow", answer, max_entries=10, max_bytes=1 << 20) as argo:
         for number in range(50):
@@ -179,7 +179,7 @@ def _config(argo: Argo) -> dict[str, object]:
 
 
 async def test_a_price_that_is_not_known_is_not_counted_as_nothing() -> None:
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     async with open_argo(clock, "shadow", at_the_time(clock, usd=None)) as argo:
         for _ in range(2):
             await argo.call("price", symbol="A")
@@ -190,7 +190,7 @@ async def test_a_price_that_is_not_known_is_not_counted_as_nothing() -> None:
 
 
 async def test_an_answer_that_has_expired_on_arrival_would_have_answered_nobody() -> None:
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
 
     def expired(call: Call) -> Outcome:
         return Outcome(1.0, expires_at=clock.time() - 1.0)

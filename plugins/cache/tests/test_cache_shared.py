@@ -29,7 +29,7 @@ def bars(symbol: str) -> object:
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(start=0.1)
 
 
 @pytest.fixture

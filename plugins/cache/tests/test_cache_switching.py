@@ -81,7 +81,7 @@ def test_what_is_served_is_fresh_and_from_after_every_invalidation_and_kill(
 
 
 async def drive(steps: list[tuple[str, str]], shared: str) -> None:
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     async with open_argo(clock, shared) as argo:
         await switch(argo, ON)
         rule = ON
@@ -118,7 +118,7 @@ async def drive(steps: list[tuple[str, str]], shared: str) -> None:
 @pytest.mark.parametrize("shared", ["memory://", "sqlite"])
 async def test_answers_outlive_a_flag_that_is_off_for_a_while(shared: str) -> None:
     """They have missed nothing: versions of tags are followed whatever the flag is."""
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     async with open_argo(clock, shared) as argo:
         first = await argo.call("bars", symbol="A")
         await switch(argo, OFF)
@@ -131,7 +131,7 @@ async def test_answers_outlive_a_flag_that_is_off_for_a_while(shared: str) -> No
 async def test_no_instance_serves_what_it_kept_before_a_kill() -> None:
     """The one that is told by the store alone, and has not seen the flag change, neither."""
     shared = f"memory://switching-{next(_names)}"
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     async with open_argo(clock, shared) as one, open_argo(clock, shared) as other:
         kept = [await argo.call("bars", symbol="A") for argo in (one, other)]
         await clock.advance(1.0)
@@ -169,7 +169,7 @@ async def test_a_call_that_begins_to_load_after_the_kill_of_a_layer_leaves_nothi
         "marks": FakePlugin(layer=Layer("marks", Marks(), after=("cache",))),
         "gate": FakePlugin(layer=Layer("gate", gate, before=("cache",))),
     }
-    async with open_argo(FakeClock(), "memory://", **layers) as argo:
+    async with open_argo(FakeClock(start=0.1), "memory://", **layers) as argo:
         early = asyncio.create_task(argo.outcome("bars", symbol="A"))
         await gate.waiting.wait()
         await flags_of(argo).kill("marks")
@@ -183,7 +183,7 @@ async def test_a_call_that_begins_to_load_after_the_kill_of_a_layer_leaves_nothi
 async def test_an_answer_from_a_process_that_has_not_heard_of_a_kill_is_not_served() -> None:
     shared = f"memory://switching-{next(_names)}"
     marks = {"marks": FakePlugin(layer=Layer("marks", Marks(), after=("cache",)))}
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     async with open_argo(clock, shared, **marks) as one, open_argo(clock, shared, **marks) as other:
         await flags_of(one).kill("marks")
         for _ in range(2):  # the second one is kept: its tags were known before it was loaded

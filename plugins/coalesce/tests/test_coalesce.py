@@ -38,7 +38,7 @@ def notes(symbol: str) -> object:
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(start=0.1)
 
 
 def open_argo(

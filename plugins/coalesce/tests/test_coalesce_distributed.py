@@ -69,7 +69,7 @@ def signal(symbol: str) -> object:
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(start=0.1)
 
 
 @pytest.fixture
@@ -455,7 +455,7 @@ async def test_a_result_is_taken_even_if_the_lease_cannot_be_released(
 async def test_a_process_whose_clock_is_ahead_takes_the_result_that_it_waited_for(
     store: str, clock: FakeClock
 ) -> None:
-    one, other, ahead = held("one"), held("other"), FakeClock()
+    one, other, ahead = held("one"), held("other"), FakeClock(start=0.1)
     ahead.set_wall(clock.time() + 2.0)
     other.gate.set()
     async with instance(store, one, clock) as first, instance(store, other, ahead) as second:
@@ -706,7 +706,7 @@ async def test_whenever_a_caller_leaves_the_next_one_waits_for_no_lease(
 ) -> None:
     """At every turn of the loop, in the same process or in another."""
     for left_after in range(90):
-        clock = FakeClock()
+        clock = FakeClock(start=0.1)
         store = SlowStore(clock=clock, turns=turns)
         async with slow_instance(store, five_turns) as one, slow_instance(store, five_turns) as two:
             leaving = ask(one)
@@ -740,7 +740,7 @@ def test_callers_that_come_leave_and_time_out_leave_no_lease_and_no_task(
 
 
 async def drive(steps: list[tuple[str, int]], turns: int) -> None:
-    clock = FakeClock()
+    clock = FakeClock(start=0.1)
     store = SlowStore(clock=clock, turns=turns)
     callers: list[asyncio.Task[Outcome]] = []
 

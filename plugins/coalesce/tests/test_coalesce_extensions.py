@@ -21,7 +21,7 @@ def open_argo(upstream: Scripted) -> Argo:
     config = {"argo": {"shared": "memory://", "strict": True}}
     asked = FakePlugin(operations=[bars], upstreams=[upstream])
     plugins = {"coalesce": plugin, "asked": asked}
-    return Argo.open(config, clock=FakeClock(), plugins=plugins, installed=False)
+    return Argo.open(config, clock=FakeClock(start=0.1), plugins=plugins, installed=False)
 
 
 def ask(argo: Argo, **extensions: object) -> asyncio.Task[object]:

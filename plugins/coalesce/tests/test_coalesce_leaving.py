@@ -63,7 +63,7 @@ def ask(argo: Argo, seconds: float | None = None, **more: object) -> asyncio.Tas
 async def test_a_load_whose_last_caller_timed_out_answers_those_who_come_before_its_end(
     store: str,
 ) -> None:
-    clock, upstream = FakeClock(), held()
+    clock, upstream = FakeClock(start=0.1), held()
     async with open_argo(store, upstream, clock) as argo:
         hasty = [ask(argo, 1.0), ask(argo, 2.0)]
         await clock.advance(3.0)
@@ -76,7 +76,7 @@ async def test_a_load_whose_last_caller_timed_out_answers_those_who_come_before_
 
 
 async def test_a_load_without_callers_ends_at_the_timeout_of_the_operation(store: str) -> None:
-    clock, upstream = FakeClock(), held()
+    clock, upstream = FakeClock(start=0.1), held()
     async with open_argo(store, upstream, clock) as argo:
         idle = set(engine_of(argo).tasks.names)
         hasty = ask(argo, 1.0)
@@ -90,7 +90,7 @@ async def test_a_load_without_callers_ends_at_the_timeout_of_the_operation(store
 
 
 async def test_a_load_without_callers_ends_with_the_application(store: str) -> None:
-    clock, upstream = FakeClock(), held()
+    clock, upstream = FakeClock(start=0.1), held()
     async with open_argo(store, upstream, clock) as argo:
         ask(argo, 1.0)
         await clock.advance(2.0)
@@ -101,7 +101,7 @@ async def test_a_client_that_ends_its_requests_itself_ends_them_by_its_timeout_t
     store: str,
 ) -> None:
     """But not while another caller waits."""
-    clock, upstream = FakeClock(), held()
+    clock, upstream = FakeClock(start=0.1), held()
     own = {"extensions": {ENDS_WITH_CALLERS: True}}
     async with open_argo(store, upstream, clock) as argo:
         tasks = [ask(argo, 1.0, **own), ask(argo, 2.0, **own)]
@@ -116,7 +116,7 @@ async def test_a_client_that_ends_its_requests_itself_ends_them_by_its_timeout_t
 async def test_it_is_the_same_at_every_turn_of_the_loop(store: str, last: str) -> None:
     """The last caller leaves after any number of turns; whatever had been asked is ended or kept."""
     for turns in range(40):
-        clock, upstream = FakeClock(), held()
+        clock, upstream = FakeClock(start=0.1), held()
         async with open_argo(store, upstream, clock) as argo:
             caller = ask(argo, 1.0)
             for _ in range(turns):
@@ -194,7 +194,7 @@ def test_the_request_ends_only_when_the_last_caller_is_cancelled(
 
 
 async def drive(steps: list[tuple[str, float]]) -> None:
-    clock, upstream, model = FakeClock(), held(), Model()
+    clock, upstream, model = FakeClock(start=0.1), held(), Model()
     async with open_argo("alone", upstream, clock) as argo:
         callers: list[asyncio.Task[object]] = []
         for step, number in steps:
@@ -224,7 +224,7 @@ async def test_loads_of_two_flights_restart_where_the_one_that_carries_it_out_is
 ) -> None:
     """At every turn: the other flight is answered, and no request stays behind."""
     for turns in range(30):
-        clock, upstream = FakeClock(), held()
+        clock, upstream = FakeClock(start=0.1), held()
         async with open_argo(store, upstream, clock) as argo:
             first = ask(argo)
             for _ in range(turns):
@@ -245,7 +245,7 @@ def test_the_layer_of_loads_is_the_plugins_own() -> None:
     """It is switched by the plugin's flag, and stands inside the caches."""
 
     async def names() -> list[str]:
-        async with open_argo("alone", held(), FakeClock()) as argo:
+        async with open_argo("alone", held(), FakeClock(start=0.1)) as argo:
             return [layer.name for layer in layers_of(argo)]
 
     assert ["coalesce", "coalesce.loads"] == asyncio.run(names())

@@ -335,7 +335,7 @@ class TestUpstreamStats:
 
 class TestRanking:
     def test_a_hedge_goes_to_the_first_that_is_neither_scarce_nor_refused(self):
-        clock = FakeClock()
+        clock = FakeClock(start=0.1)
         ranking = new_ranking(clock, scarce_per_day=1000)
         scarce = upstream("scarce", limits=Limits(per_day=1000))
         refused, able = upstream("refused"), upstream("able", limits=Limits(per_day=1001))
@@ -347,7 +347,7 @@ class TestRanking:
         assert ranking.pay_for_hedge([able], Gathering()) is None
 
     def test_nothing_is_paid_when_no_upstream_may_be_hedged_onto(self):
-        clock = FakeClock()
+        clock = FakeClock(start=0.1)
         ranking = new_ranking(clock)
         refused = upstream("refused")
         ranking.stats(refused).refused(clock.time() + 1.0)
@@ -355,7 +355,7 @@ class TestRanking:
         assert 1.0 == ranking.budget.balance
 
     async def test_an_upstream_is_no_longer_refused_at_the_time_that_it_named(self):
-        clock = FakeClock()
+        clock = FakeClock(start=0.1)
         ranking = new_ranking(clock)
         one = upstream("one")
         ranking.stats(one).refused(clock.time() + 1.0)
@@ -365,7 +365,7 @@ class TestRanking:
         assert one is paid.upstream
 
     def test_each_place_further_down_must_be_that_much_faster(self):
-        ranking = new_ranking(FakeClock(), min_speedup=2.0)
+        ranking = new_ranking(FakeClock(start=0.1), min_speedup=2.0)
         ones = [upstream("a"), upstream("b"), upstream("c")]
         for one, seconds in zip(ones, (1.0, 0.51, 0.26), strict=True):
             ranking.stats(one).answered(seconds, 0.0, 0.0)
@@ -374,7 +374,7 @@ class TestRanking:
         assert (ones[2], ones[0], ones[1]) == ranking.ordered(ones)
 
     def test_the_fastest_is_first(self):
-        clock = FakeClock()
+        clock = FakeClock(start=0.1)
         ranking = new_ranking(clock)
         slow, fast = upstream("slow"), upstream("fast")
         ranking.stats(slow).answered(0.5, 0.0, 0.0)
@@ -382,7 +382,7 @@ class TestRanking:
         assert ranking.plan_without_probe([slow, fast]).order == (fast, slow)
 
     def test_a_small_speedup_does_not_change_the_order(self):
-        ranking = new_ranking(FakeClock(), min_speedup=1.5)
+        ranking = new_ranking(FakeClock(start=0.1), min_speedup=1.5)
         first, next_, much = upstream("first"), upstream("next"), upstream("much")
         for one, seconds in ((first, 0.10), (next_, 0.07), (much, 0.02)):
             ranking.stats(one).answered(seconds, 0.0, 0.0)
@@ -390,7 +390,7 @@ class TestRanking:
         assert ranking.plan_without_probe([first, much]).order == (much, first)
 
     async def test_an_upstream_that_failed_a_while_ago_is_probed_by_one_call_at_a_time(self):
-        clock = FakeClock()
+        clock = FakeClock(start=0.1)
         ranking = new_ranking(clock, probe_ratio=0.0)
         first, other = upstream("first"), upstream("other")
         ranking.stats(other).answered(0.1, clock.monotonic(), clock.monotonic())
@@ -411,11 +411,11 @@ class TestRanking:
     def test_language_models_have_a_longer_initial_latency(self):
         chance = random.Random(1)
         for kind, own, seconds in ((bars, None, 1.0), (opinion, None, 10.0), (opinion, 3.0, 3.0)):
-            ranking = Ranking(kind, RaceConfig(initial_latency=own), FakeClock(), chance)
+            ranking = Ranking(kind, RaceConfig(initial_latency=own), FakeClock(start=0.1), chance)
             assert seconds == ranking.hedge_delay(upstream("any"))
 
     def test_an_upstream_is_described_by_what_is_known(self):
-        ranking = new_ranking(FakeClock())
+        ranking = new_ranking(FakeClock(start=0.1))
         known, failing, new = upstream("known"), upstream("failing"), upstream("new")
         ranking.stats(known).answered(0.1, 0.0, 0.0)
         ranking.stats(failing).failed(0.01, 0.0, at_fault=True)
@@ -424,7 +424,7 @@ class TestRanking:
         assert "new (not known yet)" == ranking.describe(new)
 
     async def test_an_upstream_is_described_by_why_it_is_asked_last(self):
-        clock = FakeClock()
+        clock = FakeClock(start=0.1)
         ranking = new_ranking(clock, scarce_per_day=25)
         scarce, refused = upstream("scarce", limits=Limits(per_day=25)), upstream("refused")
         ranking.stats(refused).refused(clock.time() + 1.0)
@@ -443,7 +443,7 @@ class TestRanking:
             assert f"{name} ({said}, stuck)" == ranking.describe(stuck)
 
     def test_what_is_refused_or_scarce_or_stuck_is_asked_after_all_others(self):
-        clock = FakeClock()
+        clock = FakeClock(start=0.1)
         ranking = new_ranking(clock, scarce_per_day=25)
         refused, stuck, slow = upstream("refused"), upstream("stuck"), upstream("slow")
         scarce = upstream("scarce", limits=Limits(per_day=25))
@@ -465,7 +465,7 @@ class TestRanking:
     def test_many_requests_in_place_of_one_count_like_latency_up_to_ten(
         self, calls, seconds, first
     ):
-        ranking = new_ranking(FakeClock(), min_speedup=1.0)
+        ranking = new_ranking(FakeClock(start=0.1), min_speedup=1.0)
         gathers = upstream("gathers", batching=Batching(none_of_many))
         single = upstream("single")
         ranking.stats(gathers).answered(1.0, 0.0, 0.0)
@@ -490,7 +490,7 @@ class TestRanking:
         assert (1, 2, 2, 2) == (stats.in_flight, own.waiting, own.open, own.running)
 
     def test_the_configured_order_can_be_kept(self):
-        ranking = new_ranking(FakeClock(), order="configured")
+        ranking = new_ranking(FakeClock(start=0.1), order="configured")
         slow, fast = upstream("slow"), upstream("fast")
         ranking.stats(slow).answered(0.5, 0.0, 0.0)
         ranking.stats(fast).answered(0.1, 0.0, 0.0)
@@ -498,19 +498,19 @@ class TestRanking:
 
     def test_upstreams_in_the_configured_order_are_never_probed(self):
         for order in ("configured", "learned"):
-            ranking = new_ranking(FakeClock(), order=order, probe_ratio=1.0)
+            ranking = new_ranking(FakeClock(start=0.1), order=order, probe_ratio=1.0)
             plan = ranking.plan([upstream("one"), upstream("two")])
             assert (order == "learned") == plan.probe
 
     def test_a_price_counts_like_latency(self):
-        ranking = new_ranking(FakeClock(), seconds_per_usd=10.0)
+        ranking = new_ranking(FakeClock(start=0.1), seconds_per_usd=10.0)
         cheap, dear = upstream("cheap"), upstream("dear", price=0.1)
         ranking.stats(cheap).answered(0.5, 0.0, 0.0)
         ranking.stats(dear).answered(0.1, 0.0, 0.0)
         assert ranking.plan_without_probe([dear, cheap]).order == (cheap, dear)
 
     def test_errors_count_like_latency(self):
-        clock = FakeClock()
+        clock = FakeClock(start=0.1)
         ranking, now = new_ranking(clock), clock.monotonic()
         steady, shaky = upstream("steady"), upstream("shaky")
         ranking.stats(steady).answered(0.15, now, now)
@@ -520,14 +520,14 @@ class TestRanking:
         assert ranking.plan_without_probe([shaky, steady]).order == (steady, shaky)
 
     def test_a_scarce_upstream_is_last_however_fast(self):
-        ranking = new_ranking(FakeClock())
+        ranking = new_ranking(FakeClock(start=0.1))
         scarce, slow = upstream("scarce", limits=Limits(per_day=25)), upstream("slow")
         ranking.stats(scarce).answered(0.01, 0.0, 0.0)
         ranking.stats(slow).answered(2.0, 0.0, 0.0)
         assert ranking.plan_without_probe([scarce, slow]).order == (slow, scarce)
 
     def test_a_small_share_of_calls_probes_the_upstream_observed_longest_ago(self):
-        ranking = new_ranking(FakeClock(), probe_ratio=0.1)
+        ranking = new_ranking(FakeClock(start=0.1), probe_ratio=0.1)
         best, near, far = upstream("best"), upstream("near"), upstream("far")
         for one, seconds, now in ((best, 0.1, 9.0), (near, 0.2, 5.0), (far, 0.3, 7.0)):
             ranking.stats(one).answered(seconds, now, now)
@@ -539,18 +539,18 @@ class TestRanking:
     def test_no_call_probes_by_chance_where_that_takes_one_more_request(self):
         gathers = upstream("gathers", batching=Batching(none_of_many))
         for first, asked in ((gathers, bars), (upstream("model"), opinion)):
-            ranking = new_ranking(FakeClock(), asked, probe_ratio=1.0)
+            ranking = new_ranking(FakeClock(start=0.1), asked, probe_ratio=1.0)
             other = upstream("other")
             for one, seconds in ((first, 0.1), (other, 0.2)):
                 ranking.stats(one).answered(seconds, 0.0, 0.0)
             assert not ranking.plan([first, other]).probe
 
     def test_a_call_probes_only_if_the_budget_can_hedge_it(self):
-        ranking = new_ranking(FakeClock(), probe_ratio=1.0, hedge_budget=0.0)
+        ranking = new_ranking(FakeClock(start=0.1), probe_ratio=1.0, hedge_budget=0.0)
         assert not ranking.plan([upstream("one"), upstream("two")]).probe
 
     def test_a_probe_has_the_hedge_delay_of_the_upstream_it_replaces(self):
-        ranking = new_ranking(FakeClock(), probe_ratio=1.0)
+        ranking = new_ranking(FakeClock(start=0.1), probe_ratio=1.0)
         best, slow = upstream("best"), upstream("slow")
         for _ in range(50):
             ranking.stats(best).answered(0.1, 0.0, 0.0)
