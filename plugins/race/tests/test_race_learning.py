@@ -327,8 +327,9 @@ class TestUpstreamStats:
             stats.start("first")
         for now in (1.0, 3.0, 2.0):
             stats.mark_late(now)
-        stats.answered(0.1, 3.1, started=3.0)
-        assert 3 == stats.overdue
+        for started in (0.5, 2.5, 3.0):
+            stats.answered(0.1, 3.1, started=started)
+            assert 3 == stats.overdue
         stats.answered(0.1, 3.2, started=3.1)
         assert 0 == stats.overdue
 

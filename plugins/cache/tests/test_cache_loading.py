@@ -1,0 +1,170 @@
+"""How long a look takes at most, and what a load leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+
+from argo_mw import Argo, NotFound, Outcome
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import Call, Found, LayerActed, Stream, context_of, layers_of, operation
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
+from argo_mw_cache import Cache, CachePlugin
+from argo_mw_cache.stored_answer import store_key
+
+_names = itertools.count()
+
+
+@operation(subject="symbol")
+def bars(symbol: str) -> object:
+    """Price bars."""
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(start=0.1)
+
+
+@pytest.fixture
+def store() -> str:
+    return f"memory://cache-loading-{next(_names)}"
+
+
+def instance(store: str, clock: FakeClock, *script: object, **config: object) -> Argo:
+    upstream = Scripted("a", ["bars"], *script)
+    return Argo.open(
+        {"argo": {"shared": store, "strict": True}, "plugins": {"cache": config}},
+        clock=clock,
+        plugins={
+            "cache": CachePlugin,
+            "asked": FakePlugin(operations=[bars], upstreams=[upstream]),
+        },
+        installed=False,
+    )
+
+
+def cache_of(argo: Argo) -> Cache:
+    (layer,) = [layer for layer in layers_of(argo) if layer.name == "cache"]
+    assert isinstance(layer.middleware, Cache)
+    return layer.middleware
+
+
+def call_of(argo: Argo) -> Call:
+    return context_of(argo).make_call("bars", "default", {"symbol": "A"})
+
+
+async def awaited(found: Found) -> Outcome | None:
+    assert found is not None
+    return found if isinstance(found, Outcome) else await found
+
+
+# -- how long a look takes -------------------------------------------------------------------------
+
+
+async def test_a_look_ends_after_twice_the_time_of_the_store(store: str, clock: FakeClock) -> None:
+    async with instance(store, clock, store_timeout=0.4) as argo:
+        assert 0.8 == cache_of(argo).find_timeout
+
+
+@pytest.mark.parametrize("versions", [True, False])
+async def test_a_caller_waits_no_longer_for_what_hangs(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, versions: bool
+) -> None:
+    """Versions that must be read, or the look of another caller."""
+
+    async def hang(*_: object, **__: object) -> None:
+        await clock.sleep(1e6)
+
+    async with instance(store, clock, "old") as argo, instance(store, clock) as other:
+        cache, call = cache_of(argo), call_of(argo)
+        if versions:
+            await argo.call("bars", symbol="A")
+            await context_of(other).invalidate(["subject:A"])
+            await settle()
+            monkeypatch.setattr(context_of(argo).tag_versions, "check", hang)
+            waiting = [asyncio.create_task(awaited(cache.find(call)))]
+        else:
+            monkeypatch.setattr(cache._shared, "get", hang)
+            waiting = [asyncio.create_task(awaited(cache.find(call))) for _ in range(2)]
+        await clock.advance(0.49)
+        assert not any(one.done() for one in waiting)
+        await clock.advance(0.02)
+        assert waiting[-1].done()
+        assert None is waiting[-1].result()
+        waiting[0].cancel()
+        await asyncio.wait(waiting)
+
+
+async def test_what_another_instance_has_stored_is_found_where_memory_is_out_of_date(
+    store: str, clock: FakeClock
+) -> None:
+    async with instance(store, clock, "old", "new") as one, instance(store, clock) as other:
+        assert "old" == await one.call("bars", symbol="A") == await other.call("bars", symbol="A")
+        await context_of(one).invalidate(["subject:A"])
+        assert "new" == await one.call("bars", symbol="A")
+        await settle()
+        found = await awaited(cache_of(other).find(call_of(other)))
+        assert found is not None
+        assert "new" == found.value
+
+
+# -- what a load leaves behind ---------------------------------------------------------------------
+
+
+@pytest.fixture
+async def opened(store: str, clock: FakeClock) -> AsyncIterator[tuple[Argo, Cache, Call]]:
+    async with instance(store, clock, negative_ttl=10.0, early=1.0) as argo:
+        yield argo, cache_of(argo), call_of(argo)
+
+
+async def test_a_load_is_as_long_as_what_it_waits_for(opened, clock: FakeClock) -> None:
+    _, cache, call = opened
+
+    async def slow(call: Call) -> Outcome:
+        await clock.advance(2.5)
+        return Outcome("bars", expires_at=clock.time() + 100.0)
+
+    await cache(call, slow)
+    entry = cache.memory.get(call.key)
+    assert entry is not None
+    assert pytest.approx(2.5) == entry.times.eagerness
+    assert pytest.approx(clock.monotonic() + 100.0) == entry.times.fresh_until
+
+
+@pytest.mark.parametrize(
+    ("changes", "ttl", "kept"), [({}, 10.0, 1), ({"store": False}, 10.0, 0), ({}, 0.0, 0)]
+)
+async def test_that_there_is_no_answer_is_kept_where_answers_may_be(
+    store: str, clock: FakeClock, changes: dict[str, bool], ttl: float, kept: int
+) -> None:
+    async def none(call: Call) -> Outcome:
+        raise NotFound("none", upstream="a")
+
+    async with instance(store, clock, negative_ttl=ttl) as argo:
+        cache = cache_of(argo)
+        with pytest.raises(NotFound):
+            await cache(call_of(argo).evolve(**changes), none)
+        assert kept == len(cache.memory)
+
+
+async def test_a_stream_is_offered_to_other_instances_once_it_is_complete(opened) -> None:
+    argo, cache, call = opened
+    events = capture_events(argo)
+
+    async def chunks() -> AsyncIterator[str]:
+        yield "one"
+
+    async def streamed(call: Call) -> Outcome:
+        return Outcome(Stream(chunks(), engine_of(argo).tasks))
+
+    outcome = await cache(call, streamed)
+    assert 0 == len(cache.memory)
+    assert ["one"] == [chunk async for chunk in outcome.value.read()]
+    await settle()
+    assert 1 == len(cache.memory)
+    actions = [event.action for event in events.of(LayerActed)]
+    there = await context_of(argo).shared.get(store_key(call)) is not None
+    assert there or "local" in actions
