@@ -503,3 +503,53 @@ async def test_a_dry_run_says_what_a_request_would_wait_for(seconds: float, said
     else:
         with pytest.raises(QuotaExceeded):
             await guard.dry_run(REQUEST)
+
+
+async def test_a_request_waits_for_a_whole_second_if_it_must() -> None:
+    clock = FakeClock(wall=1_000_000_020.0)
+    guard = quota(MemoryShared(clock=clock), clock, per_second=1)
+    assert await charge(guard)
+    second = asyncio.create_task(charge(guard))
+    await clock.advance(0.99)
+    assert not second.done()
+    await clock.advance(0.01)
+    assert await second
+
+
+@pytest.mark.parametrize(
+    ("seconds", "believed"), [(60.0, 60.0), (86_400.0, 86_400.0), (1e6, 86_400.0)]
+)
+async def test_a_pushback_is_believed_for_a_day_at_most(seconds: float, believed: float) -> None:
+    clock = FakeClock()
+    shared = MemoryShared(clock=clock)
+    guard = quota(shared, clock, per_minute=5)
+    await pushed_back(guard, UpstreamError("busy", upstream="a", retry_after=seconds, status=429))
+    with pytest.raises(QuotaExceeded, match="its own pushback.* ask again in") as error:
+        await guard.reserve(REQUEST)
+    assert clock.time() + believed == error.value.retry_at
+    await clock.advance(believed)
+    assert await charge(guard)
+    assert None is await shared.get("argo:quota:{a}:blocked")
+
+
+@pytest.mark.parametrize("status", [428, 430, 503, None])
+def test_only_what_says_too_many_is_a_pushback(status: int | None) -> None:
+    clock = FakeClock()
+    guard = quota(MemoryShared(clock=clock), clock, per_minute=5)
+    error = UpstreamError("busy", upstream="a", retry_after=60.0, status=status)
+    assert None is guard.settle(REQUEST, (error,))
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"), [("per_second", 1), ("per_minute", 60), ("per_day", 86_400)]
+)
+async def test_what_is_counted_is_kept_for_twice_its_window(limit: str, seconds: int) -> None:
+    clock = FakeClock(wall=86_400.0 * 20_000)
+    shared = MemoryShared(clock=clock)
+    guard = quota(shared, clock, **{limit: 5})
+    assert await charge(guard)
+    key = f"argo:quota:{{a}}:{limit.removeprefix('per_')}:{86_400 * 20_000 // seconds}"
+    await clock.advance(2.0 * seconds - 0.01)
+    assert None is not await shared.get(key)
+    await clock.advance(0.02)
+    assert None is await shared.get(key)

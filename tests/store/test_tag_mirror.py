@@ -81,7 +81,7 @@ def test_an_entry_is_compared_by_both_versions(
     assert found is watched.mirror.compare(TagSnapshot((("tag", hard, soft),), 0, 0))
 
 
-def test_an_entry_whose_versions_are_not_known_is_a_miss_whoever_knows_its_tag(
+def test_an_entry_whose_versions_are_not_known_is_a_miss_also_where_its_tag_is_unknown(
     watched: Watched,
 ) -> None:
     assert Freshness.MISS is watched.mirror.compare(TagSnapshot((("tag", b"", b""),), 0, 0))

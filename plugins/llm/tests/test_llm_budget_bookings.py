@@ -68,13 +68,19 @@ async def test_what_is_held_becomes_what_it_did_cost(
     assert stopped == (KEY + STOPPED in stage.store.counters)
 
 
-async def test_a_cost_as_high_as_what_is_held_asks_nothing_of_the_store() -> None:
+async def test_a_cost_as_high_as_what_is_held_asks_nothing_of_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def asked(*_: object, **__: object) -> None:
+        raise AssertionError
+
     stage = Stage()
     held = await stage.hold()
-    stage.store.away = True
+    monkeypatch.setattr(stage.store, "add", asked)
     await stage.bookings.settle(stage.call, [held], HELD / 1e9)
-    stage.store.away = False
-    assert [] == list(stage.context.tasks.names)
+    assert [] == list(stage.context.troubles)
+    await stage.bookings.settle(stage.call, [held], HELD / 2e9)
+    assert 1 == len(stage.context.troubles)
 
 
 @pytest.mark.parametrize(("usd", "counted"), [(4e-7, 400), (2e-6, 2_000)])

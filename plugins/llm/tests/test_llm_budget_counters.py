@@ -33,7 +33,7 @@ from argo_mw_llm.counters import (
     period_of,
 )
 from argo_mw_llm.operations import operations
-from argo_mw_llm.prices import load_prices
+from argo_mw_llm.prices import Price, Prices, load_prices
 
 
 def moment(*when: int) -> float:
@@ -130,6 +130,12 @@ def test_a_budget_is_for_one_tenant_or_for_all() -> None:
 def test_names_of_no_model_provider_or_vendor_are_told() -> None:
     names = ("", "*", "glm", "openai", "glm-5.3", "GLM-5.3", "of-nobody", "another")
     assert ["another", "of-nobody"] == scope_of(*(Budget(model=one) for one in names)).unknown
+
+
+def test_a_model_that_one_provider_alone_has_a_price_for_is_known() -> None:
+    own = Prices("2026-11-30", "here", providers={"glm": {"of-glm-alone": Price(1.0, 1.0)}})
+    scope = BudgetScope([Budget(model="of-glm-alone")], own, LlmConfig().profiles)
+    assert [] == scope.unknown
 
 
 @pytest.mark.parametrize(("usd", "kept"), [(2.0, 2.0), (1e12, MAX_USD)])
