@@ -268,6 +268,11 @@ from argo_mw.model.guard import (
     Standing,
     StandingGuard,
 )
+from argo_mw.model.handover import (
+    HANDOVER,
+    Handover,
+    Kept,
+)
 from argo_mw.model.layer import (
     SLOTS,
     Found,
@@ -374,6 +379,7 @@ __all__ = [
     "AUDIT",
     "BLAMELESS",
     "ENDS_WITH_CALLERS",
+    "HANDOVER",
     "MICROSECONDS",
     "NO_COST",
     "ON_SENT",
@@ -443,6 +449,7 @@ __all__ = [
     "Gauge",
     "GiveBacks",
     "Guard",
+    "Handover",
     "Histogram",
     "HostNames",
     "InstanceCounts",
@@ -450,6 +457,7 @@ __all__ = [
     "InvalidAnswer",
     "Journal",
     "JournalEntry",
+    "Kept",
     "Kind",
     "Layer",
     "LayerActed",

@@ -31,8 +31,8 @@ SURFACES = {
         BrokenPlugin BudgetExceeded Call CallCycle CallEnded Caller Cell Charge ChargeStatus
         CircuitOpen Clock Closed Codecs ConfigError Context Cost CostTable CostTotals Count
         CountingGuard DeadlineExceeded Decision DecisionReason DryRunGuard Duration ENDS_WITH_CALLERS EncryptionKeys
-        Envelope Epoch Epochs Event Events Explained Found Freshness Gauge GiveBacks Guard InvalidAnswer
-        Kind Layer MemoryShares Size LayerActed LayerBypassed LayerUnavailable Lease Left Limits Lineage Log
+        Envelope Epoch Epochs Event Events Explained Found Freshness Gauge GiveBacks Guard HANDOVER Handover InvalidAnswer
+        Kept Kind Layer MemoryShares Size LayerActed LayerBypassed LayerUnavailable Lease Left Limits Lineage Log
         Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note ON_SENT OWN_FAILURES
         Observer Operation OperationSettings Outcome OutcomeCopies PartlyFailed PluginError
         PluginTemplate Probe QuotaExceeded Reconfigured Recording Refresh Refusal Request

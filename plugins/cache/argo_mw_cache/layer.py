@@ -102,7 +102,7 @@ class Cache:
         self._opened(self)
 
     async def close(self) -> None:
-        """Wait for streams that have just ended and are on their way to the store."""
+        """Wait for answers that are on their way to the store."""
         await self._loader.close()
 
     def find(self, call: Call) -> Found:

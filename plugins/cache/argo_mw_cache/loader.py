@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Coroutine
 from contextlib import suppress
 from contextvars import copy_context
 
 from msgspec import Struct
 
 from argo_mw.plugin import (
+    HANDOVER,
     Call,
     Closed,
     Context,
+    Handover,
+    Kept,
     Next,
     NotFound,
     NotShareable,
@@ -25,11 +29,13 @@ from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.entry import OWN_TAGS, CacheEntry, Times, hit_of, snapshot_of
 from argo_mw_cache.memory_level import MemoryLevel
 from argo_mw_cache.shared_level import SharedLevel
-from argo_mw_cache.stored_answer import StoredAnswer
+from argo_mw_cache.stored_answer import StoredAnswer, StoreProblem
 
 NAME = "cache"
 _MAY_BE_FRESH = (Freshness.FRESH, Freshness.UNKNOWN)
 """Verdicts that let an answer be kept without waiting: each hit checks its tags again."""
+_MAX_SHARING = 1_000
+"""The most answers that are stored while their callers have them already."""
 
 
 class _Loaded(Struct, frozen=True, eq=False):
@@ -79,6 +85,7 @@ class Loader:
         The versions of its tags are read before the load begins, so that an invalidation during
         the load wins.
         """
+        handover = self._handover(call)
         tag_snapshot = await self._versions.load(call.tags | OWN_TAGS)
         started = self._clock.monotonic()
         try:
@@ -104,7 +111,7 @@ class Loader:
         if kept is None:
             return loaded.outcome
         if self._shared is not None:
-            await self._share(self._shared, loaded)
+            await self._hand_on(self._shared, loaded, handover)
         return kept
 
     def keep_stored(self, call: Call, stored: StoredAnswer) -> CacheEntry:
@@ -120,7 +127,7 @@ class Loader:
         return entry
 
     async def close(self) -> None:
-        """Wait for streams that have just ended and are on their way to the store."""
+        """Wait for answers that are on their way to the store."""
         if self._sharing:
             await asyncio.wait(self._sharing)
 
@@ -154,15 +161,52 @@ class Loader:
         first = kept.copy()
         return outcome if first is outcome.value else outcome.evolve(value=first)
 
-    async def _share(self, shared: SharedLevel, loaded: _Loaded) -> None:
-        call = loaded.call
-        problem = await shared.put(
-            call, hit_of(loaded.outcome), loaded.tag_snapshot, loaded.load_time
-        )
+    def _handover(self, call: Call) -> Handover | None:
+        """Return the agreement with the layer that passes the answer of this load on, if any."""
+        handover = call.extensions.get(HANDOVER)
+        if not isinstance(handover, Handover) or self._shared is None:
+            return None
+        handover.takes_kept = not call.refresh and call.max_age is None
+        return handover
+
+    async def _hand_on(
+        self, shared: SharedLevel, loaded: _Loaded, handover: Handover | None
+    ) -> None:
+        """Store the answer; its caller waits for that unless others can have it all the same."""
+        hit = hit_of(loaded.outcome)
+        data = shared.encode(loaded.call, hit, loaded.tag_snapshot, loaded.load_time)
+        if isinstance(data, StoreProblem):
+            self._report(loaded.call, data)
+            return
+        storing = self._store(shared, loaded, hit, data)
+        if self._need_not_wait(loaded, handover):
+            self._in_background("cache:store", storing)
+        else:
+            await storing
+
+    def _need_not_wait(self, loaded: _Loaded, handover: Handover | None) -> bool:
+        """Return whether every process finds the answer elsewhere until it is stored."""
+        if handover is None or not self._config.memory or len(self._sharing) >= _MAX_SHARING:
+            return False
+        until = loaded.outcome.expires_at
+        assert until is not None
+        return handover.keep(Kept(until, loaded.tag_snapshot.versions))
+
+    async def _store(self, shared: SharedLevel, loaded: _Loaded, hit: Outcome, data: bytes) -> None:
+        problem = await shared.put(loaded.call, hit, loaded.tag_snapshot, data)
         if problem is not None:
-            self._context.announce(NAME, problem.action, call, problem.detail)
-            if problem.action == "local":
-                self._warn(call, problem.detail)
+            self._report(loaded.call, problem)
+
+    def _report(self, call: Call, problem: StoreProblem) -> None:
+        self._context.announce(NAME, problem.action, call, problem.detail)
+        if problem.action == "local":
+            self._warn(call, problem.detail)
+
+    def _in_background(self, name: str, storing: Coroutine[object, object, None]) -> None:
+        with suppress(Closed):
+            task = self._context.tasks.spawn(name, storing, context=copy_context())
+            self._sharing.add(task)
+            task.add_done_callback(self._sharing.discard)
 
     def _keep_when_complete(self, loaded: _Loaded, stream: Stream[object]) -> None:
         """Keep a streamed answer once it is complete; one that was aborted is not an answer."""
@@ -173,12 +217,8 @@ class Loader:
             elif self._versions.peek(loaded.tag_snapshot) not in _MAY_BE_FRESH:
                 self._skip(loaded.call, _why_not_fresh(loaded.tag_snapshot, "streamed"))
             elif self._keep(loaded) is not None and self._shared is not None:
-                with suppress(Closed):
-                    task = self._context.tasks.spawn(
-                        "cache:stream", self._share(self._shared, loaded), context=copy_context()
-                    )
-                    self._sharing.add(task)
-                    task.add_done_callback(self._sharing.discard)
+                storing = self._hand_on(self._shared, loaded, None)
+                self._in_background("cache:stream", storing)
 
         stream.on_done(ended)
 

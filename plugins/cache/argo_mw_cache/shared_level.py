@@ -86,20 +86,26 @@ class SharedLevel:
                 return StoreProblem("unreachable", "the versions of its tags took too long")
         return _INVALIDATED if found.freshness is Freshness.MISS else found
 
-    async def put(
+    def encode(
         self, call: Call, hit: Outcome, tag_snapshot: TagSnapshot, load_time: float
-    ) -> StoreProblem | None:
-        """Store *hit*, the answer as later callers get it; return why that failed, or ``None``."""
-        key = store_key(call)
-        assert hit.expires_at is not None
-        grace = self._grace_of(call.operation)
-        ttl = hit.expires_at - self._clock.time() + grace
+    ) -> bytes | StoreProblem:
+        """Return what to store of *hit*, the answer as later callers get it, or why that fails."""
         try:
-            data = self._codec.write(hit, tag_snapshot, load_time, key)
+            data = self._codec.write(hit, tag_snapshot, load_time, store_key(call))
         except NotEncodable as error:
             return StoreProblem("local", str(error))
         if len(data) > self._max_bytes:
             return StoreProblem("local", f"{len(data)} bytes: max_value_bytes is less")
+        return data
+
+    async def put(
+        self, call: Call, hit: Outcome, tag_snapshot: TagSnapshot, data: bytes
+    ) -> StoreProblem | None:
+        """Store *data*, which is *hit* encoded; return why that failed, or ``None``."""
+        key = store_key(call)
+        assert hit.expires_at is not None
+        grace = self._grace_of(call.operation)
+        ttl = hit.expires_at - self._clock.time() + grace
         try:
             await self._in_time(self._context.shared.set(key, data, ttl=ttl))
         except (SharedUnavailable, TimeLimitExceeded) as error:

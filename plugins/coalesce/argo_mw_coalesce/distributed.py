@@ -13,12 +13,13 @@ import asyncio
 import contextlib
 from collections.abc import Iterable
 
-from attrs import define
+from attrs import define, evolve
 
 from argo_mw.plugin import (
     Call,
     Closed,
     Context,
+    Handover,
     Next,
     Outcome,
     SharedUnavailable,
@@ -26,8 +27,9 @@ from argo_mw.plugin import (
     Timer,
     fail_at,
 )
-from argo_mw.store import Freshness, Lease, Subscription, TagSnapshot
+from argo_mw.store import Freshness, Lease, Subscription
 from argo_mw_coalesce.load_start import LOAD_START, LoadStart
+from argo_mw_coalesce.recency import Recency
 from argo_mw_coalesce.shared_result import SharedResult, read_result, write_result
 
 NAME = "coalesce.distributed"
@@ -48,8 +50,6 @@ _RETRIES = 8
 """How often, at least, within the life of a lease, a waiting process tries to acquire it."""
 _SUBSCRIBE_AGAIN = 1.0
 """Seconds after which it is tried again to hear of results, where only that is refused."""
-CLOCK_DIFFERENCE = 60.0
-"""Seconds by which clocks of two machines may differ, and the one takes results of the other."""
 
 
 @define(eq=False)
@@ -65,31 +65,6 @@ class _Held:
     lease: Lease
     until: float
     renewing: asyncio.Task[None] | None = None
-
-
-@define(eq=False)
-class _Recency:
-    """Decides whether a shared result is recent enough for a call.
-
-    Attributes:
-        began: When the call began, in seconds since the epoch.
-        life: Seconds for which a result is kept in the store.
-        fence: The fence of the result that was in the store at the first look, 0 for none. Clocks
-            of two machines differ, so a later fence makes a result recent, if its time is not
-            beyond what such clocks explain: somebody may have put an old one back.
-    """
-
-    began: float
-    life: float
-    fence: int | None = None
-
-    def accepts(self, result: SharedResult) -> bool:
-        """Return whether *result* is recent enough."""
-        if self.fence is None:
-            self.fence = result.fence
-        if result.at < self.began - self.life - CLOCK_DIFFERENCE:
-            return False
-        return result.fence > self.fence or result.at >= self.began
 
 
 class DistributedCoalesce:
@@ -127,7 +102,8 @@ class DistributedCoalesce:
         result_key = f"{_RESULT}{{{call.branch_key}}}"
         try:
             await self._subscribed()
-            recency = _Recency(start.began, self._result_ttl)
+            takes_kept = start.handover.takes_kept
+            recency = Recency(start.began, self._result_ttl, takes_kept)
             found = await self._result_or_lease(result_key, recency, call)
         except SharedUnavailable:
             self._context.tag_versions.health.look()  # which reports what is refused
@@ -135,7 +111,7 @@ class DistributedCoalesce:
         if isinstance(found, SharedResult):
             self._context.announce("coalesce", "joined elsewhere", call)
             return found.unwrap()
-        return await self._load(result_key, found, start.tag_snapshot, call, call_next)
+        return await self._load(result_key, found, start, call, call_next)
 
     def explain(self, call: Call) -> str:
         """Say what it does for *call*."""
@@ -155,7 +131,7 @@ class DistributedCoalesce:
             subscribing.cancel()
 
     async def _result_or_lease(
-        self, result_key: str, recency: _Recency, call: Call
+        self, result_key: str, recency: Recency, call: Call
     ) -> SharedResult | _Held:
         """Return the result at *result_key*, or the lease of the process that is to load it."""
         retry = _FIRST_RETRY
@@ -167,7 +143,7 @@ class DistributedCoalesce:
         return found
 
     async def _look_and_acquire(
-        self, result_key: str, recency: _Recency, call: Call
+        self, result_key: str, recency: Recency, call: Call
     ) -> SharedResult | _Held | None:
         """Return the result at *result_key*, else the lease, unless another process holds that.
 
@@ -195,22 +171,23 @@ class DistributedCoalesce:
     # -- holding the lease -------------------------------------------------------------------
 
     async def _load(
-        self, result_key: str, held: _Held, tag_snapshot: TagSnapshot, call: Call, call_next: Next
+        self, result_key: str, held: _Held, start: LoadStart, call: Call, call_next: Next
     ) -> Outcome:
         result = SharedResult()
         renewal = self._renew_later(held)
         try:
             outcome = await call_next(call)
-            result = self._result(tag_snapshot, outcome=outcome)
+            result = self._result(start, outcome=outcome)
+            self._agree(start, held, call)
         except Exception as error:
-            result = self._result(tag_snapshot, error=error)
+            result = self._result(start, error=error)
             raise
         finally:
             # Started here, whatever happens to this caller: the lease is released with it.
             renewal.cancel()
             if held.renewing is not None:
                 held.renewing.cancel()
-            publishing = self._publish_in_background(result_key, held.lease, result)
+            publishing = self._publish_in_background(result_key, held.lease, result, start.handover)
             if result.error is not None:
                 await asyncio.shield(publishing)
         if self._clock.monotonic() < held.until:
@@ -239,29 +216,40 @@ class DistributedCoalesce:
                 held.until = until
             await self._clock.sleep(self._lease_ttl / _RENEWALS)
 
+    def _agree(self, start: LoadStart, held: _Held, call: Call) -> None:
+        """Let a cache on the way answer before the store has its answer, where that is safe.
+
+        Other processes must come to this lease or result in its place. Where several upstreams can
+        answer, they may come to another one first.
+        """
+        alone = len(self._context.upstreams(call)) == 1
+        if alone and self._clock.monotonic() < held.until:
+            start.handover.open()
+
     def _publish_in_background(
-        self, result_key: str, lease: Lease, result: SharedResult
+        self, result_key: str, lease: Lease, result: SharedResult, handover: Handover
     ) -> asyncio.Future[bool | None]:
-        # Encoded at once, before the caller can change what it gets.
-        data = write_result(self._context.codecs, result_key, lease.fence, result)
         return self._context.tasks.finish(
-            f"coalesce:publish:{lease.key}", self._publish(result_key, lease, data)
+            f"coalesce:publish:{lease.key}", self._publish(result_key, lease, result, handover)
         )
 
     def _result(
-        self,
-        tag_snapshot: TagSnapshot,
-        *,
-        outcome: Outcome | None = None,
-        error: Exception | None = None,
+        self, start: LoadStart, *, outcome: Outcome | None = None, error: Exception | None = None
     ) -> SharedResult:
-        return SharedResult(outcome, error, self._clock.time(), tag_snapshot.versions)
+        return SharedResult(outcome, error, self._clock.time(), start.tag_snapshot.versions)
 
-    async def _publish(self, result_key: str, lease: Lease, data: bytes) -> bool:
-        """Publish the result in *data*, notify waiting processes and release the lease.
+    async def _publish(
+        self, result_key: str, lease: Lease, result: SharedResult, handover: Handover
+    ) -> bool:
+        """Publish *result*, notify waiting processes and release the lease.
 
         Return False when another process has taken the lease over, because this one stalled.
         """
+        # Tasks begin in the order in which they were made: a cache on the way has said by now until
+        # when it keeps the answer, and no caller has it yet and could change it.
+        if (kept := handover.close()) is not None:
+            result = evolve(result, kept_until=kept.until, versions=kept.versions)
+        data = write_result(self._context.codecs, result_key, lease.fence, result)
         settling = self._shared.settle(
             lease,
             result_key,
@@ -292,7 +280,8 @@ class DistributedCoalesce:
         """Return what a later holder has published, so that no cache replaces it with the older."""
         with contextlib.suppress(SharedUnavailable):
             result = await self._read(result_key)
-            if result.fence > lease.fence and await self._is_valid(result):
+            valid = await self._freshness(result) is not Freshness.MISS
+            if result.fence > lease.fence and valid:
                 return result.outcome
         return None
 
@@ -312,7 +301,7 @@ class DistributedCoalesce:
     # -- waiting for another process ---------------------------------------------------------
 
     async def _wait_for_result(
-        self, result_key: str, recency: _Recency, seconds: float
+        self, result_key: str, recency: Recency, seconds: float
     ) -> SharedResult | None:
         """Wait for a result, or for *seconds*."""
         notified: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -332,14 +321,22 @@ class DistributedCoalesce:
                 del self._waiting[result_key]
         return await self._find_result(result_key, recency)
 
-    async def _find_result(self, result_key: str, recency: _Recency) -> SharedResult | None:
+    async def _find_result(self, result_key: str, recency: Recency) -> SharedResult | None:
         """Return the result at *result_key*, if it is recent enough and still valid."""
         return await self._recent(await self._read(result_key), recency)
 
-    async def _recent(self, result: SharedResult, recency: _Recency) -> SharedResult | None:
+    async def _recent(self, result: SharedResult, recency: Recency) -> SharedResult | None:
         """Return *result*, if it is recent enough and still valid."""
         recent = recency.accepts(result)
-        return result if recent and not result.empty and await self._is_valid(result) else None
+        if result.empty:
+            return None
+        if recent:
+            valid = await self._freshness(result) is not Freshness.MISS
+        elif recency.accepts_kept(result, self._clock.time()):
+            valid = await self._freshness(result) is Freshness.FRESH
+        else:
+            valid = False
+        return result if valid else None
 
     async def _read(self, result_key: str) -> SharedResult:
         return await self._decoded(result_key, await self._shared.get(result_key))
@@ -352,19 +349,19 @@ class DistributedCoalesce:
             return await asyncio.to_thread(read_result, codecs, result_key, data)
         return read_result(codecs, result_key, data)
 
-    async def _is_valid(self, result: SharedResult) -> bool:
-        """Return whether none of the result's tags was invalidated since its load began.
+    async def _freshness(self, result: SharedResult) -> Freshness:
+        """Return what has become of the result's tags since its load began.
 
-        Nor may it have passed a layer that is killed here, and not there yet.
+        It is a miss also if it passed a layer that is killed here, and not there yet.
         """
         tag_versions = self._context.tag_versions
         if result.outcome is not None and not tag_versions.banned.isdisjoint(result.outcome.tags):
-            return False
+            return Freshness.MISS
         try:
             tag_snapshot = tag_versions.adopt(result.versions)
         except ValueError:
-            return False
-        return await tag_versions.check(tag_snapshot) is not Freshness.MISS
+            return Freshness.MISS
+        return await tag_versions.check(tag_snapshot)
 
     async def _subscribed(self) -> None:
         """Return once this process is notified of results; all calls share one subscription."""

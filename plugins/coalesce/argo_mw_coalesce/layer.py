@@ -9,11 +9,13 @@ from functools import partial
 from argo_mw.plugin import (
     ALONE,
     ENDS_WITH_CALLERS,
+    HANDOVER,
     OWN_FAILURES,
     ArgoError,
     Call,
     Context,
     DeadlineExceeded,
+    Handover,
     Middleware,
     Next,
     Outcome,
@@ -155,8 +157,9 @@ class Coalesce:
         began = self._clock.time()
         try:
             flight.tag_snapshot = await self._context.tag_versions.load(call.tags)
-            start = LoadStart(began, flight.tag_snapshot)
-            flying = call.until(deadline).extended({LOAD_START: start})
+            handover = Handover()
+            start = LoadStart(began, flight.tag_snapshot, handover)
+            flying = call.until(deadline).extended({LOAD_START: start, HANDOVER: handover})
             outcome = await fail_at(call_next(flying), deadline, self._clock)
         except TimeLimitExceeded:
             self._fail(key, flight, call, _too_late(call, timeout))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from argo_mw.plugin import Handover
 from argo_mw.store import TagSnapshot
 
 LOAD_START = "coalesce.load_start"
@@ -17,7 +18,9 @@ class LoadStart(Struct, frozen=True, eq=False):
         began: Seconds since the epoch.
         tag_snapshot: The versions that the call's tags had then: a result from before an
             invalidation that the call comes after is not for it.
+        handover: The agreement with a cache on the way.
     """
 
     began: float
     tag_snapshot: TagSnapshot
+    handover: Handover

@@ -20,7 +20,7 @@ from argo_mw.plugin import (
 )
 from argo_mw.store import Undecodable
 
-_FIELDS: Final = 5
+_FIELDS: Final = 6
 _ERRORS: Final[dict[str, type[UpstreamError]]] = {
     kind.__name__: kind for kind in (InvalidAnswer, Unsupported)
 }
@@ -36,7 +36,9 @@ class SharedResult:
         error: The error that the load failed with, or ``None``. A result with neither holds
             nothing that other processes could use: they load for themselves.
         at: When the load ended, in seconds since the epoch.
-        versions: The versions of the call's tags before the load began.
+        versions: The versions of the call's tags before the load began; of all tags, if it is kept.
+        kept_until: Until when a cache serves the outcome to every process, in seconds since the
+            epoch; 0 if none does.
         fence: The fence of the lease under which it was loaded, once it is in the store.
     """
 
@@ -44,6 +46,7 @@ class SharedResult:
     error: Exception | None = None
     at: float = 0.0
     versions: tuple[object, ...] = ()
+    kept_until: float = 0.0
     fence: int = 0
 
     @property
@@ -64,11 +67,11 @@ class SharedResult:
 
 def write_result(codecs: Codecs, key: str, fence: int, result: SharedResult) -> bytes:
     """Encode *result*; one that cannot be encoded becomes an empty one."""
-    error = _error_fields(result.error)
+    head = (fence, result.at, result.versions, result.kept_until)
     try:
-        return codecs.encode((fence, result.at, result.versions, result.outcome, error), key)
+        return codecs.encode((*head, result.outcome, _error_fields(result.error)), key)
     except NotEncodable:
-        return codecs.encode((fence, result.at, result.versions, None, None), key)
+        return codecs.encode((*head, None, None), key)
 
 
 def read_result(codecs: Codecs, key: str, data: bytes) -> SharedResult:
@@ -76,11 +79,13 @@ def read_result(codecs: Codecs, key: str, data: bytes) -> SharedResult:
     record = codecs.decode(data, key)
     if isinstance(record, Undecodable) or not isinstance(record, tuple) or len(record) != _FIELDS:
         return SharedResult()
-    fence, at, versions, outcome, error = record
+    fence, at, versions, kept_until, outcome, error = record
     if not (isinstance(fence, int) and isinstance(at, float) and isinstance(versions, tuple)):
         return SharedResult()
+    if not isinstance(kept_until, float):
+        return SharedResult()
     answer = outcome if isinstance(outcome, Outcome) else None
-    return SharedResult(answer, _error(error), at, versions, fence)
+    return SharedResult(answer, _error(error), at, versions, kept_until, fence)
 
 
 def _error_fields(error: Exception | None) -> dict[str, object] | None:

@@ -42,16 +42,15 @@ from argo_mw.plugin import (
     layers_of,
     operation,
 )
-from argo_mw.store import Lease
+from argo_mw.store import Freshness, Lease
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, SlowStore, capture_events, settle
 from argo_mw_coalesce import plugin
 from argo_mw_coalesce.distributed import (
     CHANNEL,
-    CLOCK_DIFFERENCE,
     LOAD_START,
     DistributedCoalesce,
-    _Recency,
 )
+from argo_mw_coalesce.recency import CLOCK_DIFFERENCE, Recency
 from argo_mw_coalesce.shared_result import SharedResult, read_result, write_result
 
 _names = itertools.count()
@@ -811,7 +810,7 @@ async def test_a_result_whose_versions_cannot_be_read_is_not_used(
     """Nothing says whether one of its tags was invalidated: another version of the program wrote it."""
     async with instance(store, Scripted("a", ["bars"]), clock) as argo:
         result = SharedResult(outcome=Outcome(1), versions=versions)
-        assert not await distributed_of(argo)._is_valid(result)
+        assert Freshness.MISS is await distributed_of(argo)._freshness(result)
 
 
 @pytest.mark.parametrize(
@@ -826,6 +825,6 @@ async def test_a_result_whose_versions_cannot_be_read_is_not_used(
     ],
 )
 def test_a_result_is_recent_by_its_time_or_its_fence(at: float, fence: int, recent: bool) -> None:
-    recency = _Recency(began=100.0, life=10.0)
+    recency = Recency(began=100.0, life=10.0)
     recency.accepts(SharedResult(at=50.0, fence=7))
     assert recent == recency.accepts(SharedResult(at=at, fence=fence))

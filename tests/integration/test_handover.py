@@ -1,0 +1,247 @@
+"""A caller has a new answer before the store has it, and no process loads it again for that."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from argo_mw import Argo, SharedUnavailable
+from argo_mw.plugin import Closed, LayerActed, context_of, operation
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
+from argo_mw_cache import CachePlugin
+from argo_mw_cache import loader as cache_loader
+from argo_mw_coalesce import plugin as coalesce
+
+_names = itertools.count()
+
+
+@operation(timeout=60.0, subject="symbol")
+def quote(symbol: str) -> object:
+    """The price of one symbol."""
+
+
+@pytest.fixture(autouse=True)
+def private_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def store() -> str:
+    return f"memory://handover-{next(_names)}"
+
+
+def counting(answer: str = "a", *, name: str = "a") -> Scripted:
+    count = itertools.count(1)
+    return Scripted(name, ["quote"], lambda _: f"{answer}{next(count)}", retries=0)
+
+
+def instance(
+    store: str, clock: FakeClock, *upstreams: Scripted, flags: object = None, **cache: object
+) -> Argo:
+    given = {
+        "argo": {"shared": store, "strict": True},
+        "flags": flags or {},
+        "plugins": {"cache": cache} if cache else {},
+    }
+    asked = FakePlugin(operations=[quote], upstreams=list(upstreams))
+    plugins = {"cache": CachePlugin, "coalesce": coalesce, "asked": asked}
+    return Argo.open(given, clock=clock, plugins=plugins, installed=False)
+
+
+class Gate:
+    """Holds back what an instance writes into the store."""
+
+    def __init__(self, argo: Argo, monkeypatch: pytest.MonkeyPatch, *held: str) -> None:
+        self._open = asyncio.Event()
+        shared = context_of(argo).shared
+        for name in held:
+            monkeypatch.setattr(shared, name, self._behind(getattr(shared, name)))
+
+    def open(self) -> None:
+        self._open.set()
+
+    def _behind(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        async def wait(*arguments: object, **named: object) -> object:
+            await self._open.wait()
+            return await write(*arguments, **named)
+
+        return wait
+
+
+async def ask(argo: Argo) -> object:
+    return (await argo.outcome("quote", symbol="A")).value
+
+
+async def test_a_caller_waits_neither_for_the_answer_to_be_stored_nor_for_its_result(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with instance(store, clock, counting()) as argo:
+        gate = Gate(argo, monkeypatch, "set", "settle")
+        assert "a1" == await ask(argo)
+        assert [] == await context_of(argo).shared.scan("argo:cache:")
+        assert "a1" == await ask(argo)
+        gate.open()
+    async with instance(store, clock, counting()) as other:
+        assert 1 == len(await context_of(other).shared.scan("argo:cache:"))
+
+
+@pytest.mark.parametrize("held", [("set",), ("set", "settle")])
+async def test_a_process_that_is_told_at_once_does_not_load_again(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, held: tuple[str, ...]
+) -> None:
+    """Neither after the release of the lease nor before it."""
+    one, other = counting(), counting("b")
+    async with instance(store, clock, one) as first, instance(store, clock, other) as second:
+        gate = Gate(first, monkeypatch, *held)
+        assert "a1" == await ask(first)
+        await clock.advance(0.001)
+        told = asyncio.create_task(ask(second))
+        await settle()
+        gate.open()
+        await clock.advance(0.1)
+        assert "a1" == await told
+    assert [] == other.asked
+
+
+async def test_a_write_that_lands_between_look_and_lease_is_not_overlooked(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = counting(), counting("b")
+    async with instance(store, clock, one) as first, instance(store, clock, other) as second:
+        writes = Gate(first, monkeypatch, "set", "settle")
+        asks = Gate(second, monkeypatch, "acquire_and_get")
+        assert "a1" == await ask(first)
+        await clock.advance(0.001)
+        told = asyncio.create_task(ask(second))
+        await settle()  # it has looked, and asks for the lease
+        writes.open()
+        await settle()
+        asks.open()
+        assert "a1" == await told
+    assert [] == other.asked
+
+
+async def test_a_call_that_wants_a_newer_answer_is_not_given_the_one_on_its_way(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = counting(), counting("b")
+    async with instance(store, clock, one) as first, instance(store, clock, other) as second:
+        Gate(first, monkeypatch, "set").open()
+        assert "a1" == await ask(first)
+        await clock.advance(0.001)
+        asked = await second.options(max_age=0.0005).outcome("quote", symbol="A")
+        assert "b1" == asked.value
+
+
+async def test_an_answer_on_its_way_is_for_no_process_without_a_cache(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = counting(), counting("b")
+    uncached = instance(store, clock, other, flags={"cache": "off"})
+    async with instance(store, clock, one) as first, uncached as second:
+        assert "a1" == await ask(first)
+        await clock.advance(0.001)
+        assert "b1" == await ask(second)
+
+
+@pytest.mark.parametrize("change", ["invalidate", "expire"])
+async def test_an_answer_on_its_way_is_not_given_once_its_subject_has_changed(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    one, other = counting(), counting("b")
+    async with instance(store, clock, one) as first, instance(store, clock, other) as second:
+        gate = Gate(first, monkeypatch, "set")
+        assert "a1" == await ask(first)
+        await settle()
+        await context_of(second).tag_versions.load(["subject:A"])
+        await getattr(context_of(second), change)(["subject:A"])
+        await clock.advance(0.001)
+        assert "b1" == await ask(second)
+        gate.open()
+
+
+async def test_a_caller_waits_for_the_store_where_another_process_may_ask_another_upstream(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with instance(store, clock, counting(), counting(name="b")) as argo:
+        gate = Gate(argo, monkeypatch, "set")
+        asking = asyncio.create_task(ask(argo))
+        await settle()
+        assert not asking.done()
+        gate.open()
+        assert "a1" == await asking
+
+
+async def test_a_caller_waits_for_the_store_where_no_lease_is_held(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with instance(store, clock, counting(), flags={"coalesce": "off"}) as argo:
+        gate = Gate(argo, monkeypatch, "set")
+        asking = asyncio.create_task(ask(argo))
+        await settle()
+        assert not asking.done()
+        gate.open()
+        assert "a1" == await asking
+
+
+async def test_no_more_than_some_answers_are_stored_behind_their_callers(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_loader, "_MAX_SHARING", 2)
+    async with instance(store, clock, counting()) as argo:
+        gate = Gate(argo, monkeypatch, "set")
+        asking = [asyncio.create_task(argo.call("quote", symbol=f"{i}")) for i in range(3)]
+        await settle()
+        assert [True, True, False] == [task.done() for task in asking]
+        gate.open()
+        await asyncio.gather(*asking)
+
+
+async def test_a_write_that_fails_behind_its_caller_is_counted_and_made_up_for(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with instance(store, clock, counting()) as argo:
+        events = capture_events(argo)
+        shared = context_of(argo).shared
+
+        async def refuse(*_: object, **__: object) -> None:
+            msg = "the disk is full"
+            raise SharedUnavailable(msg)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(shared, "set", refuse)
+            assert "a1" == await ask(argo)
+            await settle()
+        acts = [one.action for one in events.of(LayerActed) if one.layer == "cache"]
+        assert ["miss", "store", "unreachable"] == acts
+        await argo.call("quote", symbol="B")
+        await settle()
+        assert 2 == len(await shared.scan("argo:cache:"))
+
+
+async def test_an_answer_that_comes_while_the_application_closes_reaches_its_caller(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with instance(store, clock, counting()) as argo:
+        tasks = context_of(argo).tasks
+        spawn = tasks.spawn
+
+        def closed(name: str, code: Any, **more: Any) -> object:
+            if name == "cache:store":
+                code.close()
+                msg = "the application is closed"
+                raise Closed(msg)
+            return spawn(name, code, **more)
+
+        monkeypatch.setattr(tasks, "spawn", closed)
+        assert "a1" == await ask(argo)
