@@ -143,6 +143,11 @@ from argo_mw.chain.blocks import (
     Block,
     SubjectCounts,
 )
+from argo_mw.chain.claims import (
+    Claim,
+    Claims,
+    ClaimWanted,
+)
 from argo_mw.chain.context import (
     Context,
 )
@@ -415,6 +420,9 @@ __all__ = [
     "Charge",
     "ChargeStatus",
     "CircuitOpen",
+    "Claim",
+    "ClaimWanted",
+    "Claims",
     "Clock",
     "Closed",
     "Codecs",

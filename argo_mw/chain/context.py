@@ -15,6 +15,7 @@ from argo_mw.base.log import Log
 from argo_mw.base.memory_shares import MemoryShares
 from argo_mw.base.secret import redact
 from argo_mw.base.tasks import Tasks
+from argo_mw.chain.claims import Claims
 from argo_mw.chain.counters import Counters, CountersOf
 from argo_mw.chain.panels import Panels
 from argo_mw.chain.refresh import Refresh
@@ -65,6 +66,7 @@ class Context:
         epochs: Counts in *shared* what periods have used, and notices that it was lost.
         counters: What calls did and cost: of this instance, its machine, or the fleet.
         give_backs: Gives back what was taken from *shared*, whatever its taker does.
+        claims: Leases that are asked for with a look into *shared*.
         panels: What plugins show of themselves to people, here and in other instances.
         journal: What people and judges have changed.
         troubles: The newest problems that were reported here, with their times.
@@ -107,6 +109,7 @@ class Context:
         self._runtime = runtime
         self._warnings: set[tuple[str, str]] = set()
         self.give_backs = GiveBacks(clock, tasks)
+        self.claims = Claims(shared, clock, self.give_backs)
         self.epochs = epochs if epochs is not None else Epochs(shared, clock)
         self.epochs.warn = partial(self.warn_once, _STORE)
         self.counters = counters or Counters(shared, codecs, clock, tasks)

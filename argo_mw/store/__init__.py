@@ -75,6 +75,7 @@ from argo_mw.store.sqlite_identity import (
 )
 from argo_mw.store.steps import (
     acquire_then_get,
+    get_then_acquire,
     settle_in_steps,
 )
 from argo_mw.store.tag_snapshot import (
@@ -137,6 +138,7 @@ __all__ = [
     "check_value",
     "claim",
     "epoch_key",
+    "get_then_acquire",
     "open_shared",
     "part_of",
     "settle_in_steps",

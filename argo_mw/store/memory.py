@@ -21,6 +21,7 @@ from argo_mw.store.limits import (
 )
 from argo_mw.store.memory_store import NEVER, MemoryEntry, MemoryStore, MemorySubscription
 from argo_mw.store.protocol import EPOCH_KEY, WITNESS_TTL, Count, Lease, Witness
+from argo_mw.store.steps import get_then_acquire
 
 
 class MemoryShared:
@@ -150,6 +151,16 @@ class MemoryShared:
         """See :meth:`argo_mw.plugin.Shared.acquire_and_get`."""
         check_key(wanted)
         return await self.acquire(key, ttl=ttl), await self.get(wanted)
+
+    async def get_or_acquire(
+        self, key: str, lease: str, wanted: str, *, ttl: float
+    ) -> tuple[bytes | None, Lease | None, bytes | None]:
+        """See :meth:`argo_mw.plugin.Shared.get_or_acquire`."""
+        check_key(lease)
+        check_key(wanted)
+        check_ttl(ttl)
+        with self._open():
+            return await get_then_acquire(self, key, lease, wanted, ttl=ttl)
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         """See :meth:`argo_mw.plugin.Shared.renew`."""

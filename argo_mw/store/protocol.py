@@ -173,6 +173,20 @@ class Shared(Protocol):
         whose store cannot do both at once uses :func:`~argo_mw.store.acquire_then_get`.
         """
 
+    async def get_or_acquire(
+        self, key: str, lease: str, wanted: str, *, ttl: float
+    ) -> tuple[bytes | None, Lease | None, bytes | None]:
+        """Return the value under *key*; if there is none, do as :meth:`acquire_and_get`.
+
+        That is asked for *lease*, for *ttl* seconds, and *wanted*. Where all are in one place, it
+        is one round trip, and where the store can do it, one step. Other drivers use
+        :func:`~argo_mw.store.get_then_acquire`: a value may be stored in between, so what is kept
+        under *wanted* has to tell.
+
+        Returns:
+            The value, the lease, and what *wanted* holds; the last two are ``None`` beside a value.
+        """
+
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         """Hold *lease* for another *ttl* seconds; return false when it is no longer held."""
 

@@ -30,6 +30,7 @@ from argo_mw.store.limits import check_count, check_key, check_keys, check_ttl, 
 from argo_mw.store.protocol import Count, Lease, Witness
 from argo_mw.store.sqlite_store import Message, SqliteStore
 from argo_mw.store.sqlite_threads import SqliteThreads
+from argo_mw.store.steps import get_then_acquire
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -212,6 +213,16 @@ class SqliteShared:
         check_key(wanted)
         lease, found = await self._acquire(key, (wanted,), ttl)
         return lease, found.get(wanted)
+
+    async def get_or_acquire(
+        self, key: str, lease: str, wanted: str, *, ttl: float
+    ) -> tuple[bytes | None, Lease | None, bytes | None]:
+        """See :meth:`argo_mw.plugin.Shared.get_or_acquire`."""
+        check_key(lease)
+        check_key(wanted)
+        check_ttl(ttl)
+        # A hit is left to the thread that reads, and takes no lock.
+        return await get_then_acquire(self, key, lease, wanted, ttl=ttl)
 
     async def _acquire(
         self, key: str, wanted: Sequence[str], ttl: float

@@ -25,6 +25,23 @@ async def acquire_then_get(
         raise
 
 
+async def get_then_acquire(
+    shared: Shared, key: str, lease: str, wanted: str, *, ttl: float
+) -> tuple[bytes | None, Lease | None, bytes | None]:
+    """Return the value at *key* of *shared*; if there is none, acquire *lease* and read *wanted*.
+
+    The lease is for *ttl* seconds. A driver whose store cannot do both at once implements
+    :meth:`~argo_mw.store.Shared.get_or_acquire` with it.
+
+    Raises:
+        SharedUnavailable: As for ``get`` and ``acquire_and_get``.
+    """
+    value = await shared.get(key)
+    if value is not None:
+        return value, None, None
+    return None, *await shared.acquire_and_get(lease, wanted, ttl=ttl)
+
+
 async def settle_in_steps(
     shared: Shared,
     lease: Lease,

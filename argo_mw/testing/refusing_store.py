@@ -10,7 +10,7 @@ from attrs import frozen
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.store.health import Ability
 from argo_mw.store.protocol import Count, Lease, Shared, Subscription, Witness
-from argo_mw.store.steps import acquire_then_get, settle_in_steps
+from argo_mw.store.steps import acquire_then_get, get_then_acquire, settle_in_steps
 
 T = TypeVar("T")
 
@@ -120,6 +120,12 @@ class RefusingStore:
     ) -> tuple[Lease | None, bytes | None]:
         """See :meth:`argo_mw.plugin.Shared.acquire_and_get`."""
         return await acquire_then_get(self, key, wanted, ttl=ttl)
+
+    async def get_or_acquire(
+        self, key: str, lease: str, wanted: str, *, ttl: float
+    ) -> tuple[bytes | None, Lease | None, bytes | None]:
+        """See :meth:`argo_mw.plugin.Shared.get_or_acquire`."""
+        return await get_then_acquire(self, key, lease, wanted, ttl=ttl)
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         """See :meth:`argo_mw.plugin.Shared.renew`."""

@@ -155,6 +155,16 @@ class SlowStore:
 
         return await self._ask(self._memory.acquire_and_get(key, wanted, ttl=ttl), late)
 
+    async def get_or_acquire(
+        self, key: str, lease: str, wanted: str, *, ttl: float
+    ) -> tuple[bytes | None, Lease | None, bytes | None]:
+        """See :meth:`argo_mw.plugin.Shared.get_or_acquire`."""
+
+        def late(answer: tuple[bytes | None, Lease | None, bytes | None]) -> None:
+            self._release_later(answer[1], ttl)
+
+        return await self._ask(self._memory.get_or_acquire(key, lease, wanted, ttl=ttl), late)
+
     def _release_later(self, lease: Lease | None, ttl: float) -> None:
         if lease is not None:
             self._give_backs.start(

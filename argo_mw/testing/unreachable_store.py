@@ -57,6 +57,11 @@ class UnreachableStore:
     ) -> tuple[Lease | None, bytes | None]:
         _refuse()
 
+    async def get_or_acquire(
+        self, key: str, lease: str, wanted: str, *, ttl: float
+    ) -> tuple[bytes | None, Lease | None, bytes | None]:
+        _refuse()
+
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         _refuse()
 

@@ -29,7 +29,7 @@ SURFACES = {
         ALONE Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation
         Argo ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching
         BrokenPlugin BudgetExceeded Call CallCycle CallEnded Caller Cell Charge ChargeStatus
-        CircuitOpen Clock Closed Codecs ConfigError Context Cost CostTable CostTotals Count
+        CircuitOpen Claim ClaimWanted Claims Clock Closed Codecs ConfigError Context Cost CostTable CostTotals Count
         CountingGuard DeadlineExceeded Decision DecisionReason DryRunGuard Duration ENDS_WITH_CALLERS EncryptionKeys
         Envelope Epoch Epochs Event Events Explained Found Freshness Gauge GiveBacks Guard HANDOVER Handover InvalidAnswer
         Kept Kind Layer MemoryShares Size LayerActed LayerBypassed LayerUnavailable Lease Left Limits Lineage Log
@@ -54,7 +54,7 @@ SURFACES = {
         Epoch EpochChanged Epochs Freshness GiveBacks Lease LoopAffinity NotEncodable
         NotShareable OpenShared Secret Shared SharedUnavailable Snapshot SqliteIdentity StoreHealth
         Subscription SystemClock TagSnapshot TagVersions Tasks Timer Undecodable UndecodableReason
-        WITNESS_TTL Witness acquire_then_get check_count check_items check_key check_keys check_ttl check_value claim epoch_key open_shared part_of settle_in_steps snapshot
+        WITNESS_TTL Witness acquire_then_get check_count check_items check_key check_keys check_ttl check_value claim epoch_key get_then_acquire open_shared part_of settle_in_steps snapshot
     """,
     "argo_mw.testing": """
         Captured FakeClock FakePlugin FakeService GuardConformance GuardUnderTest

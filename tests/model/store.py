@@ -231,6 +231,19 @@ class Link:
             self.orphans.add(key)
         return await self._through(lambda: self._shared.acquire_and_get(key, wanted, ttl=ttl), undo)
 
+    async def get_or_acquire(
+        self, key: str, lease: str, wanted: str, *, ttl: float
+    ) -> tuple[bytes | None, Lease | None, bytes | None]:
+        async def undo(answer: tuple[bytes | None, Lease | None, bytes | None]) -> None:
+            if answer[1] is not None:
+                await self._memory.release(answer[1])
+
+        if self.state == "lost":
+            self.orphans.add(lease)
+        return await self._through(
+            lambda: self._shared.get_or_acquire(key, lease, wanted, ttl=ttl), undo
+        )
+
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         return await self._through(lambda: self._shared.renew(lease, ttl=ttl), None)
 

@@ -26,6 +26,9 @@ OPERATIONS: dict[str, Operation] = {
     "add": lambda shared, key: shared.add(f"count:{key}", limit=CALLERS),
     "acquire": lambda shared, key: shared.acquire(f"lease:{key}", ttl=3_600),
     "acquire_and_get": lambda shared, key: shared.acquire_and_get(f"lease:{key}", key, ttl=3_600),
+    "get_or_acquire": lambda shared, key: shared.get_or_acquire(
+        f"none:{key}", f"lease:{key}", key, ttl=3_600
+    ),
     "publish": lambda shared, key: shared.publish("news", key.encode()),
     "delete": lambda shared, key: shared.delete([key]),
 }

@@ -27,6 +27,9 @@ OPERATIONS: Mapping[Ability, Sequence[Operation]] = {
     Ability.LEASE: (
         lambda shared: shared.acquire(f"lease:{time.monotonic_ns()}", ttl=60.0),
         lambda shared: shared.acquire_and_get(f"lease:{time.monotonic_ns()}", "key", ttl=60.0),
+        lambda shared: shared.get_or_acquire(
+            "none", f"lease:{time.monotonic_ns()}", "key", ttl=60.0
+        ),
     ),
     Ability.COUNT: (lambda shared: shared.add("count"),),
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from argo_mw.store.protocol import Shared
 from argo_mw.testing.shared.tools import (
     Listener,
@@ -142,6 +144,33 @@ class LeaseConformance(SharedTests):
 
         await asyncio.gather(*(ask(handle) for _ in range(20) for handle in (shared, other)))
         assert len(loads) == 1
+
+    @pytest.mark.parametrize("keys", [("key", "lease", "wanted"), ("{a}", "{a}lease", "{a}wanted")])
+    async def test_a_value_is_returned_without_a_lease_and_a_lease_where_there_is_none(
+        self, shared: Shared, other: Shared, keys: tuple[str, str, str]
+    ) -> None:
+        """Whether all three are in one place or not."""
+        key, lease_key, wanted = keys
+        await shared.set(wanted, b"before")
+        found, lease, result = await shared.get_or_acquire(key, lease_key, wanted, ttl=60)
+        assert lease is not None
+        assert (None, lease_key, b"before") == (found, lease.key, result)
+        refused = await other.get_or_acquire(key, lease_key, wanted, ttl=60)
+        assert refused == (None, None, b"before")
+        assert await shared.settle(lease, wanted, b"result", ttl=60, channel="c", message=b"m")
+        await shared.set(key, b"")
+        assert await other.get_or_acquire(key, lease_key, wanted, ttl=60) == (b"", None, None)
+        assert await other.acquire(lease_key, ttl=60) is not None
+
+    async def test_a_lease_that_a_look_has_found_refused_is_wanted(
+        self, shared: Shared, other: Shared, store: StoreUnderTest
+    ) -> None:
+        listener = Listener()
+        await other.subscribe("news", listener.on_message, listener.on_gap)
+        lease = await acquire(shared, "lease", 60)
+        assert await other.get_or_acquire("key", "lease", "w", ttl=60) == (None, None, None)
+        assert await shared.settle(lease, "w", b"1", ttl=60, channel="news", message=b"done")
+        await eventually(lambda: listener.messages == [b"done"], store.timeout)
 
     async def test_settling_a_lease_notifies_those_whom_it_was_refused(
         self, shared: Shared, other: Shared, store: StoreUnderTest

@@ -147,7 +147,7 @@ class CacheStore:
 
 
 def _operation_of(key: str) -> str:
-    return key.removeprefix(PREFIX).rpartition(":")[0]
+    return key.removeprefix(PREFIX).strip("{}").rpartition(":")[0]
 
 
 def _parts(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:

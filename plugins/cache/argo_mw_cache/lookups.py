@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Sequence
 from contextvars import copy_context
 from typing import TypeAlias
 
-from argo_mw.plugin import Context, SharedUnavailable, TimeLimitExceeded, fail_at
+from argo_mw.plugin import Call, Context, SharedUnavailable, TimeLimitExceeded, fail_at
 
 _MAX_KEYS = 500
 
@@ -24,6 +24,7 @@ class Lookups:
 
     def __init__(self, context: Context, timeout: float) -> None:
         self._shared = context.shared
+        self._claims = context.claims
         self._clock = context.clock
         self._tasks = context.tasks
         self._timeout = timeout
@@ -32,14 +33,16 @@ class Lookups:
         self._under_way = 0
         self._crowded = False
 
-    def get(self, key: str) -> Awaitable[bytes | None]:
-        """Return what the store holds under *key*, to be awaited.
+    def get(self, key: str, call: Call) -> Awaitable[bytes | None]:
+        """Return what the store holds under *key* for *call*, to be awaited.
+
+        A caller that is alone asks for the lease of its load in the same round trip.
 
         Raises:
             SharedUnavailable: The store is away, or did not answer in time.
         """
         if not self._crowded and not self._under_way:
-            return self._get_alone(key)
+            return self._get_alone(key, call)
         if not self._waiting:
             # Asking which loop runs takes a system call: once for all callers of this turn.
             self._loop = asyncio.get_running_loop()
@@ -48,10 +51,10 @@ class Lookups:
         self._waiting.append((key, future))
         return future
 
-    async def _get_alone(self, key: str) -> bytes | None:
+    async def _get_alone(self, key: str, call: Call) -> bytes | None:
         self._under_way += 1
         try:
-            return await fail_at(self._shared.get(key), self._deadline(), self._clock)
+            return await fail_at(self._claims.look(key, call), self._deadline(), self._clock)
         except TimeLimitExceeded:
             raise self._too_slow() from None
         finally:

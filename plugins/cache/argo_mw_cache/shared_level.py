@@ -70,7 +70,7 @@ class SharedLevel:
         """Return what the store holds for *call*, unless it was invalidated since."""
         key = store_key(call)
         try:
-            data = await self._lookups.get(key)
+            data = await self._lookups.get(key, call)
         except SharedUnavailable as error:
             return StoreProblem("unreachable", str(error))
         self._deferred.resume()

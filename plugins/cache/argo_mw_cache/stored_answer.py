@@ -194,5 +194,8 @@ def _is_news(as_of: float | None, seen: float | None) -> bool:
 
 
 def store_key(call: Call) -> str:
-    """Return the key in the store: the call's own, which holds its tenant where that matters."""
-    return f"{PREFIX}{call.key}"
+    """Return the key in the store: the call's own, which holds its tenant where that matters.
+
+    In braces, so that a store keeps all that is about one question in one place.
+    """
+    return f"{PREFIX}{{{call.key}}}"

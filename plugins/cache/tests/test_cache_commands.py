@@ -164,7 +164,7 @@ def test_stats_count_by_operation_and_state(run: Run, store: str) -> None:
         await argo.call("holdings")
         await argo.invalidate("subject:AAPL")
         await argo.expire("subject:MSFT")
-        (key, *_) = await context_of(argo).shared.scan(PREFIX + "holdings")
+        (key, *_) = await context_of(argo).shared.scan(PREFIX + "{holdings")
         await context_of(argo).shared.set(key, b"nonsense")
 
     ask("AAPL", "MSFT", "IBM", then=more)

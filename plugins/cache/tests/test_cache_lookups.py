@@ -10,7 +10,7 @@ import pytest
 
 from argo_mw import Argo, Closed, SharedUnavailable
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import context_of, operation
+from argo_mw.plugin import Call, Claims, GiveBacks, context_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from argo_mw_cache import CachePlugin
 from argo_mw_cache.lookups import Lookups
@@ -66,6 +66,7 @@ class Context:
         self.clock = FakeClock(start=0.1)
         self.shared = Store()
         self.tasks = Tasks()
+        self.claims = Claims(self.shared, self.clock, GiveBacks(self.clock))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def lookups(context: Context) -> Lookups:
 
 
 async def get(lookups: Lookups, key: str) -> bytes | None:
-    return await lookups.get(key)
+    return await lookups.get(key, Call(bars, {}, "bars:any"))
 
 
 async def test_lookups_of_one_turn_are_one_read(context: Context, lookups: Lookups) -> None:

@@ -16,7 +16,9 @@ from collections.abc import Iterable
 from attrs import define, evolve
 
 from argo_mw.plugin import (
+    ALONE,
     Call,
+    ClaimWanted,
     Closed,
     Context,
     Handover,
@@ -34,7 +36,7 @@ from argo_mw_coalesce.shared_result import SharedResult, read_result, write_resu
 
 NAME = "coalesce.distributed"
 CHANNEL = "argo:results"
-# With the key of the call in braces, so that a store keeps lease and result in one place.
+# With the key of the call in braces, so that a store keeps lease, result and answer in one place.
 _LEASE = "argo:flight:"
 _RESULT = "argo:result:"
 _SURELY = 0.9
@@ -99,7 +101,7 @@ class DistributedCoalesce:
         start = call.extensions.get(LOAD_START)
         if not isinstance(start, LoadStart):
             return await call_next(call)
-        result_key = f"{_RESULT}{{{call.branch_key}}}"
+        result_key = _place(_RESULT, call, call.upstream)
         try:
             await self._subscribed()
             takes_kept = start.handover.takes_kept
@@ -120,8 +122,15 @@ class DistributedCoalesce:
             f"question for {self._lease_ttl:g} s, the others wait for its result"
         )
 
+    async def open(self) -> None:
+        """Let looks into the store ask for leases."""
+        self._context.claims.foresee = self._foresee
+
     async def close(self) -> None:
         """End the subscription to results."""
+        if self._context.claims.foresee == self._foresee:
+            self._context.claims.foresee = None
+            self._context.claims.close()
         subscribing, self._subscribing = self._subscribing, None
         if subscribing is None or _has_failed(subscribing):
             return
@@ -149,11 +158,16 @@ class DistributedCoalesce:
 
         The result is read once the lease was granted or refused: its last holder has published.
         """
-        until = self._surely_until()
-        lease, data = await self._shared.acquire_and_get(
-            f"{_LEASE}{{{call.branch_key}}}", result_key, ttl=self._lease_ttl
-        )
-        held = None if lease is None else _Held(lease, until)
+        asked_at = self._clock.monotonic()
+        lease_key = _place(_LEASE, call, call.upstream)
+        claim = self._context.claims.take(lease_key)
+        if claim is None:
+            lease, data = await self._shared.acquire_and_get(
+                lease_key, result_key, ttl=self._lease_ttl
+            )
+        else:
+            lease, data, asked_at = claim.lease, claim.result, claim.asked_at
+        held = None if lease is None else _Held(lease, self._surely_until(asked_at))
         try:
             result = await self._recent(await self._decoded(result_key, data), recency)
             if result is None:
@@ -164,9 +178,21 @@ class DistributedCoalesce:
             if held is not None:
                 self._release_in_background(result_key, held.lease)
 
-    def _surely_until(self) -> float:
-        """Return until when a lease is held that is asked for now: before its end in the store."""
-        return self._clock.monotonic() + _SURELY * self._lease_ttl
+    def _surely_until(self, asked_at: float) -> float:
+        """Return until when a lease is surely held that was asked for at that moment."""
+        return asked_at + _SURELY * self._lease_ttl
+
+    def _foresee(self, call: Call) -> ClaimWanted | None:
+        """Return what a load for *call* asks for first, if that is known before an upstream is."""
+        if call.refresh or call.operation.kind == "compute" or call.extensions.get(ALONE) is True:
+            return None
+        heard = self._subscribing
+        hears = heard is not None and heard.done() and not _has_failed(heard)
+        upstreams = self._context.upstreams(call)
+        if not hears or len(upstreams) != 1 or not self._context.flag("coalesce", call).on:
+            return None
+        lease, result = (_place(kind, call, upstreams[0].name) for kind in (_LEASE, _RESULT))
+        return ClaimWanted(lease, result, self._lease_ttl)
 
     # -- holding the lease -------------------------------------------------------------------
 
@@ -209,7 +235,7 @@ class DistributedCoalesce:
 
     async def _renew(self, held: _Held) -> None:
         while True:
-            until = self._surely_until()
+            until = self._surely_until(self._clock.monotonic())
             with contextlib.suppress(SharedUnavailable):
                 if not await self._shared.renew(held.lease, ttl=self._lease_ttl):
                     return
@@ -401,6 +427,11 @@ class DistributedCoalesce:
     def _on_gap(self) -> None:
         for waiting in self._waiting.values():
             _wake(waiting)
+
+
+def _place(kind: str, call: Call, upstream: str | None) -> str:
+    """Return the key of the *kind* of thing that is about *call* to *upstream*."""
+    return f"{kind}{{{call.key}}}" if upstream is None else f"{kind}{{{call.key}}}@{upstream}"
 
 
 def _has_failed(task: asyncio.Task[Subscription]) -> bool:

@@ -144,6 +144,7 @@ class Coalesce:
         return flight
 
     def _on_end(self, flight: Flight, call: Call, task: asyncio.Task[None]) -> None:
+        self._context.claims.leave(call)
         if not flight.landed:  # cancelled before its first step
             self._announce("flight failed", call, "cancelled")
 

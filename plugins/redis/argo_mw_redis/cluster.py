@@ -17,6 +17,7 @@ from argo_mw.store import (
     check_key,
     check_keys,
     check_value,
+    get_then_acquire,
     settle_in_steps,
 )
 from argo_mw_redis.driver import RedisShared, literal, milliseconds, report
@@ -131,6 +132,15 @@ class ClusterShared(RedisShared):
         if self._is_beside(key, wanted):
             return await super().acquire_and_get(key, wanted, ttl=ttl)
         return await acquire_then_get(self, key, wanted, ttl=ttl)
+
+    async def get_or_acquire(
+        self, key: str, lease: str, wanted: str, *, ttl: float
+    ) -> tuple[bytes | None, Lease | None, bytes | None]:
+        """See :meth:`argo_mw.store.Shared.get_or_acquire`."""
+        if self._is_beside(lease, wanted) and self._is_beside(lease, key):
+            return await super().get_or_acquire(key, lease, wanted, ttl=ttl)
+        check_keys([lease, wanted])
+        return await get_then_acquire(self, key, lease, wanted, ttl=ttl)
 
     async def set_fenced(
         self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None

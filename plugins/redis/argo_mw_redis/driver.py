@@ -248,35 +248,41 @@ class RedisShared:
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
         """See :meth:`argo_mw.store.Shared.acquire`."""
-        return (await self._acquire(key, (), ttl))[0]
+        return (await self._acquire(key, (), ttl))[1]
 
     async def acquire_and_get(
         self, key: str, wanted: str, *, ttl: float
     ) -> tuple[Lease | None, bytes | None]:
         """See :meth:`argo_mw.store.Shared.acquire_and_get`."""
-        check_key(wanted)
-        return await self._acquire(key, (self._keys.value(wanted),), ttl)
+        return (await self._acquire(key, (wanted,), ttl))[1:]
+
+    async def get_or_acquire(
+        self, key: str, lease: str, wanted: str, *, ttl: float
+    ) -> tuple[bytes | None, Lease | None, bytes | None]:
+        """See :meth:`argo_mw.store.Shared.get_or_acquire`."""
+        return await self._acquire(lease, (wanted, key), ttl)
 
     async def _acquire(
-        self, key: str, wanted: Sequence[str], ttl: float
-    ) -> tuple[Lease | None, bytes | None]:
-        check_key(key)
+        self, key: str, more: Sequence[str], ttl: float
+    ) -> tuple[bytes | None, Lease | None, bytes | None]:
+        check_keys([key, *more])
         holder = os.urandom(8).hex()
         names = self._keys
-        keys = [names.lease(key), names.newest_fence(key), names.wish(key), *wanted]
+        keys = [names.lease(key), names.newest_fence(key), names.wish(key)]
+        keys += map(names.value, more)
 
-        def late(answer: tuple[int | None, bytes | None]) -> None:
+        def late(answer: tuple[int | None, bytes | None, bytes | None]) -> None:
             if answer[0] is not None:
                 self._release_later(Lease(key, holder, answer[0]), ttl)
 
         arguments = (holder, milliseconds(ttl), self._keys.fences_last)
         try:
-            fence, value = await self._run(ACQUIRE, keys, arguments, read_grant, late=late)
+            fence, value, found = await self._run(ACQUIRE, keys, arguments, read_grant, late=late)
         except SharedUnavailable as error:
             if error.uncertain:  # the server may have granted it before it was lost
                 self._release_later(Lease(key, holder, 0), ttl)
             raise
-        return None if fence is None else Lease(key, holder, fence), value
+        return found, None if fence is None else Lease(key, holder, fence), value
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         """See :meth:`argo_mw.store.Shared.renew`."""

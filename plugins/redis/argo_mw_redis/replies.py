@@ -90,12 +90,16 @@ def read_count(reply: Any) -> Count:
         raise InvalidResponse(msg) from None
 
 
-def read_grant(reply: Any) -> tuple[int | None, bytes | None]:
-    """Return the fence of the lease, if it was granted, and the value that was asked beside it."""
+def read_grant(reply: Any) -> tuple[int | None, bytes | None, bytes | None]:
+    """Return the fence of the lease, if it was granted, and the value that was asked beside it.
+
+    The last one is the value in whose place the lease was asked for.
+    """
     if isinstance(reply, ResponseError):
-        return None, None  # not used: the error is raised
-    fence, value = reply
-    return None if fence is None else int(fence), expect_value(value)
+        return None, None, None  # not used: the error is raised
+    fence, value, *found = reply
+    grant = None if fence is None else int(fence)
+    return grant, expect_value(value), expect_value(found[0]) if found else None
 
 
 def read_whether_set(reply: Any) -> bool:

@@ -73,10 +73,13 @@ return {string.format('%.0f', now), 1, string.format('%.0f', seen)}
 """
 )
 
-# KEYS: the lease, the newest fence, the wish for the lease, maybe another value, which is returned.
-# ARGV: holder, milliseconds. A wish that cannot be noted is not worth an error: its caller waits.
+# KEYS: the lease, the newest fence, the wish for the lease, maybe another value, which is returned,
+# and maybe a value that is returned in place of all else. ARGV: holder, milliseconds. A wish that
+# cannot be noted is not worth an error: its caller waits.
 ACQUIRE: Final = Script(
     b"""
+local found = KEYS[5] and redis.call('GET', KEYS[5])
+if found then return {false, false, found} end
 local wanted = KEYS[4] and redis.call('GET', KEYS[4]) or false
 if redis.call('EXISTS', KEYS[1]) == 1 then
   redis.pcall('SET', KEYS[3], '1', 'PX', ARGV[2])
