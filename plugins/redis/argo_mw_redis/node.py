@@ -10,6 +10,7 @@ import asyncio
 from typing import Any, Final, Protocol, cast
 
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
 from argo_mw.plugin import Clock
@@ -136,6 +137,8 @@ class Node(Batcher):
             self._settle(command, (yield from next_reply(parse)))
 
     def _settle(self, command: Command, reply: Any) -> None:
+        if isinstance(reply, RedisConnectionError):  # such as LOADING
+            raise reply
         if isinstance(reply, NoScriptError) and command.script is not None:
             self._send_with_script(command, command.script)
         elif not isinstance(reply, ResponseError) or not self._cluster.redirected(

@@ -175,11 +175,20 @@ class Router:
             command = evolve(command, until=now + _PATIENCE * self._options.timeout)
             again = False
         elif now > command.until:
-            return False
+            fail([command.done], self._disagreement)
+            return True
         else:
             again = True
         self._run(self._send_again(evolve(command, asking=False), reply, node, again))
         return True
+
+    def _disagreement(self) -> SharedUnavailable:
+        seconds = _PATIENCE * self._options.timeout
+        msg = (
+            f"Redis refused a command: for {seconds:g} s its nodes do not agree who has its slot; "
+            "see CLUSTER INFO of each of them"
+        )
+        return SharedUnavailable(msg)
 
     async def _send_again(
         self, command: Command, reply: ResponseError, node: Node, again: bool

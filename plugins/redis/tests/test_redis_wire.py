@@ -20,11 +20,12 @@ READY = b"".join(b"$40\r\n%b\r\n" % script.sha for script in ALL) + b"+OK\r\n"
 @pytest.fixture
 async def acting():
     """Start servers that answer what they are told to: first what is asked at the start."""
-    listeners, connections = [], []
+    listeners, connections, talking = [], [], []
 
     async def start(play):
         async def talk(reader, writer):
             connections.append(writer)
+            talking.append(asyncio.current_task())
             try:
                 await reader.readuntil(b"probe")
                 await reader.readuntil(b"1000\r\n")
@@ -42,6 +43,7 @@ async def acting():
     yield start
     for closing in (*listeners, *connections):
         closing.close()
+    await asyncio.gather(*talking, return_exceptions=True)
 
 
 async def test_replies_may_arrive_byte_by_byte(acting):
