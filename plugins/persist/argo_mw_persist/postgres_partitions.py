@@ -13,12 +13,13 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Collection, Iterable, Sequence
+from itertools import count
 from typing import cast
 
 import asyncpg  # type: ignore[import-untyped]
 from attrs import frozen
 
-from argo_mw_persist.errors import SchemaError
+from argo_mw_persist.errors import SchemaError, SinkUnavailable
 from argo_mw_persist.partitions import Partition, Slots
 from argo_mw_persist.postgres_connection import Connection
 from argo_mw_persist.tables import Cells, Table
@@ -122,11 +123,23 @@ async def make_room(
         table: The table.
         identifiers: Of rows to be written.
         slots: How time is divided.
+
+    Raises:
+        SinkUnavailable: Somebody has to change the table, or the rights of its user, first.
     """
-    async with connection.transaction():
-        await connection.execute(_SHORT)
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-        await _fill(connection, table, [*identifiers, *slots.ahead()], slots)
+    try:
+        async with connection.transaction():
+            await connection.execute(_SHORT)
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+            await _fill(connection, table, [*identifiers, *slots.ahead()], slots)
+    except asyncpg.InsufficientPrivilegeError as error:
+        needed = f"its user must own {table.name}, and may create tables in the schema"
+        msg = f"no partition of {table.name} can be made ({error}): {needed}"
+        raise SinkUnavailable(msg) from error
+    except asyncpg.CheckViolationError as error:
+        remedy = "move its rows into partitions of their own, and drop it"
+        msg = f"no partition of {table.name} can be made beside its default one ({error}): {remedy}"
+        raise SinkUnavailable(msg) from error
 
 
 async def _fill(
@@ -137,7 +150,7 @@ async def _fill(
         return
     parent = f"{found.schema}.{table.name}"
     for start, end in slots.missing(identifiers, found.partitions):
-        name = f"{found.schema}.{_name(table, start)}"
+        name = await _free_name(connection, found.schema, table, start)
         # Attaching, other than creating in place, does not wait for readers and writers.
         await connection.execute(f"CREATE TABLE {name} (LIKE {parent} INCLUDING ALL)")
         await connection.execute(_attach(parent, name, start, end))
@@ -197,7 +210,8 @@ async def divide(connection: Connection, table: Table, slots: Slots) -> bool:
             return False
         [(oid, *names)] = await connection.fetch(_PLAIN, table.name)
         schema, owner = map(str, names)
-        parent, first = f"{schema}.{table.name}", f"{schema}.{_name(table, None)}"
+        parent = f"{schema}.{table.name}"
+        first = await _free_name(connection, schema, table, None)
         await connection.execute(f"LOCK TABLE {parent} IN ACCESS EXCLUSIVE MODE")
         obstacles = await connection.fetch(_OBSTACLES, oid)
         if obstacles:
@@ -258,10 +272,18 @@ def _literal(identifier: bytes) -> str:
     return f"'{uuid.UUID(bytes=identifier)}'"
 
 
-def _name(table: Table, start: bytes | None) -> str:
-    """Return what the partition from *start* on is called: by its time, in milliseconds."""
+async def _free_name(connection: Connection, schema: str, table: Table, start: bytes | None) -> str:
+    """Return what the partition from *start* on is called: by its time, in milliseconds.
+
+    A number follows where that name is taken, as by a partition that was detached to be kept.
+    """
     milliseconds = int.from_bytes(start, "big") >> 80 if start is not None else "old"
-    return _shortened(table.name, f"_p{milliseconds}")
+    for number in count():
+        end = f"_p{milliseconds}" + (f"_{number}" if number else "")
+        name = f"{schema}.{_shortened(table.name, end)}"
+        if await connection.fetchval("SELECT to_regclass($1) IS NULL", name):
+            break
+    return name
 
 
 def _shortened(name: str, end: str) -> str:

@@ -103,12 +103,15 @@ class Retention:
         divided = await sink.partitions(table) if isinstance(sink, KeepsPartitions) else None
         if divided is None or not isinstance(sink, KeepsPartitions):
             return await self._delete(table, before)
-        await sink.extend(table)
         old = [one for one in divided if one.end and one.end <= TimeOrderedIds.first_at(before)]
         dropped = [await self._drop(sink, table, one) for one in old]
         # What a whole partition holds up is deleted one by one once that lasts too long.
         width = partitions.width(self._options.days[table.name])
-        return sum(dropped) + await self._delete(table, before - width)
+        deleted = await self._delete(table, before - width)
+        await sink.extend(
+            table
+        )  # last, since it may fail for long without a partition being missed
+        return sum(dropped) + deleted
 
     async def _drop(self, sink: KeepsPartitions, table: Table, one: Partition) -> int:
         found = await sink.drop(table, one)

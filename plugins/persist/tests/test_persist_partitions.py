@@ -513,3 +513,64 @@ class Spawning:
 
     def spawn(self, name: str, coroutine):
         return self._group.create_task(coroutine, name=name)
+
+
+async def test_a_table_that_has_the_name_of_a_partition_keeps_nothing_up(plain, opened):
+    """One that was detached, to be kept elsewhere, and whose time comes again with a late row."""
+    await plain.change(Query("CREATE TABLE samples_pold (note text)"))
+    rows = made_at(NOW)
+    await plain.write(rows)
+    sink = await opened()
+    assert "samples is divided into partitions" in await sink.divide()
+    late = made_at(NOW + 20 * DAY)
+    await sink.write(late)
+    [lates] = [one for one in await parts(sink) if one.holds(late[0].cells[0])]
+    await sink.change(Query(f"ALTER TABLE samples DETACH PARTITION {lates.name}"))
+    again = made_at(NOW + 20 * DAY, 2)
+    await sink.write(again)
+    assert identifiers([*rows, *again]) == await stored(sink)
+    detached = await sink.read(Query(f"SELECT id FROM {lates.name}"))
+    assert identifiers(late) == {row[0] for row in detached}
+
+
+async def test_a_user_that_may_not_make_partitions_is_told_what_it_needs(opened, url):
+    await opened()
+    connection = await asyncpg.connect(url)
+    for statement in (
+        "DROP ROLE IF EXISTS writer",
+        "CREATE ROLE writer LOGIN PASSWORD 'writer'",
+        "GRANT ALL ON ALL TABLES IN SCHEMA public TO writer",
+    ):
+        await connection.execute(statement)
+    await connection.close()
+    host = url.rpartition("@")[2]
+    sink = PostgresSink(f"postgresql://writer:writer@{host}", DIVIDED, days=DAYS, now=lambda: NOW)
+    await sink.open(SCHEMA, migrate=False)
+    try:
+        rows = made_at(NOW)
+        await sink.write(rows)
+        with pytest.raises(SinkUnavailable, match="must own samples"):
+            await sink.write(made_at(NOW + 500 * DAY))
+        assert identifiers(rows) == await stored(sink)
+    finally:
+        await sink.aclose()
+
+
+async def test_a_default_partition_that_somebody_has_added_keeps_nothing_up(divided, opened):
+    """Neither writes nor the end of what is old; each round says what to do about it."""
+    clock, warnings = FakeClock(wall=NOW), []
+    sink = await divided(clock)
+    store = store_on(sink, clock, warnings=warnings)
+    old, rows = made_at(NOW - 200 * DAY, 5), [*made_at(NOW), *made_at(NOW + 30 * DAY)]
+    async with store:
+        await sink.write(old)
+        await sink.change(Query("CREATE TABLE samples_rest PARTITION OF samples DEFAULT"))
+        await sink.write(rows)
+        clock.set_wall(NOW + 20 * DAY)
+        with pytest.raises(SinkUnavailable, match="and drop it"):
+            await store.prune()
+        await sink.write(made_at(NOW + 31 * DAY))
+        found = await stored(sink)
+    assert not identifiers(old) & found
+    assert identifiers(rows) <= found
+    assert len(rows) + 1 == len(found)
