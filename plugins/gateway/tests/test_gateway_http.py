@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gc
 import json
 import sys
 from collections.abc import Iterable
@@ -18,6 +21,8 @@ from .test_gateway_ambiguous import Recorder
 from .test_gateway_bounds import raw, status_of
 
 BODY = json.dumps(MESSAGE).encode()
+_CYCLES = ("RequestResponseCycle", "_UntilClosed")
+"""What uvicorn holds of a request that waits or is answered."""
 CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
 
 
@@ -195,3 +200,28 @@ async def test_refusals_say_what_would_be_taken(start: Start) -> None:
             other = await client.get("/signals")
     assert (401, "Bearer") == (unknown.status_code, unknown.headers["www-authenticate"])
     assert (405, "POST") == (other.status_code, other.headers["allow"])
+
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+
+
+async def test_requests_on_one_connection_are_answered_one_after_the_other(start: Start) -> None:
+    async with start() as running:
+        last = request_of(running)
+        answer = await raw(running, HEALTH * 20 + last)
+    assert 21 == answer.count(b"HTTP/1.1 200 OK")
+    assert answer.rindex(b'{"status": "ok"}') < answer.index(b'"type": "message"')
+
+
+async def test_few_requests_wait_for_others_on_their_connection(start: Start) -> None:
+    """Anyone may send them without a key, thousands in a packet, and read slowly."""
+    async with start() as running:
+        host, port = running.url.removeprefix("http://").rsplit(":", 1)
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(HEALTH * 2000)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(3):
+                await reader.read(1)
+        alive = sum(type(one).__name__ in _CYCLES for one in gc.get_objects())
+        writer.close()
+    assert alive < 200
