@@ -27,6 +27,10 @@ from argo_mw_adaptive_ttl.calendars import Calendars
 from argo_mw_adaptive_ttl.plugin import SYMBOL_BYTES
 from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 from argo_mw_cache.layer import ENTRY_BYTES, Cache
+from argo_mw_persist import SqliteSink
+from argo_mw_persist.application import NEWEST_BYTES, schema_of
+from argo_mw_signals import RecordedSignal, RecordedVote
+from argo_mw_signals.recording import DECLARATION
 from argo_mw_similarity.known_answer import KnownAnswer
 from argo_mw_similarity.layer import PROMPT_BYTES
 from argo_mw_similarity.scope_index import ScopeIndex
@@ -92,6 +96,23 @@ async def test_a_similar_prompt_takes_no_more_than_its_bound() -> None:
     assert 0 < await grown(add, 400) <= PROMPT_BYTES
 
 
+async def test_a_newest_signal_takes_no_more_than_its_bound(tmp_path: Path) -> None:
+    votes = tuple(RecordedVote(name, "BUY", 0.5, 0.25, "above") for name in "abcd")
+    sink = SqliteSink(tmp_path / "signals.db")
+    schema = schema_of({"signals": [DECLARATION]})
+    await sink.open(schema)
+    for number in range(-250, 1_000):
+        signal = RecordedSignal(f"S{number}", "BUY", 75.5, number, 101.5, votes, "signals")
+        await sink.write([signal.row()])
+
+    async def read(number: int) -> None:
+        await sink.newest(schema["signals"], [f"S{number}"], "")
+
+    taken = await grown(read, 1_000)
+    await sink.aclose()
+    assert 0 < taken <= NEWEST_BYTES
+
+
 async def test_the_shares_of_all_plugins_are_no_more_than_the_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -111,7 +132,7 @@ async def test_the_shares_of_all_plugins_are_no_more_than_the_whole(
     argo = Argo.open({"argo": {"memory": "512MB", "strict": True}})
     async with argo:
         pass
-    assert len(shares) >= 6
+    assert len(shares) >= 7
     assert sum(shares) <= 0.95  # the rest is for what has a small bound of its own
 
 

@@ -9,8 +9,13 @@ from argo_mw_persist.config import PersistConfig
 from argo_mw_persist.database import NAME, Database
 from argo_mw_persist.schema import OWN_TABLES, Schema
 from argo_mw_persist.sigterm import SigtermHandler
+from argo_mw_persist.sqlite import MAX_HELD
 from argo_mw_persist.store import RecordStore, StoreInUse
 from argo_mw_persist.tables import declared
+
+_SHARE = 0.03
+NEWEST_BYTES = 1_500
+"""What a newest row that is held in memory takes at most: a signal of four voices, not decoded."""
 
 
 class Persistence:
@@ -91,6 +96,7 @@ class Persistence:
             tasks=context.tasks,
             on_warning=self._warn,
             on_drained=self._invalidate_drained,
+            held=context.memory.items_within(_SHARE, NEWEST_BYTES, MAX_HELD),
         )
         return RecordStore(
             sink,

@@ -13,7 +13,7 @@ from argo_mw_persist.postgres import PostgresOptions, PostgresSink
 from argo_mw_persist.retention import RetentionOptions
 from argo_mw_persist.sink import OpenSink, Sink, make_sink
 from argo_mw_persist.spool import OnDrained, OnWarning, SpooledSink
-from argo_mw_persist.sqlite import SqliteOptions, SqliteSink
+from argo_mw_persist.sqlite import MAX_HELD, SqliteOptions, SqliteSink
 from argo_mw_persist.writer import WriterOptions
 
 FILE = "persist.db"
@@ -55,23 +55,30 @@ class PersistConfig:
     sqlite: SqliteOptions = field(factory=SqliteOptions)
     postgresql: PostgresOptions = field(factory=PostgresOptions)
 
-    def sink(self, state_dir: Path, registered: Mapping[str, object] | None = None) -> Sink:
+    def sink(
+        self,
+        state_dir: Path,
+        registered: Mapping[str, object] | None = None,
+        *,
+        held: int = MAX_HELD,
+    ) -> Sink:
         """Return the configured sink, not opened yet.
 
         Args:
             state_dir: Where files are kept.
             registered: What plugins answer to ``register_sinks``, by plugin.
+            held: How many newest rows are held in memory at most.
 
         Raises:
             ConfigError: No sink is registered for the URL's scheme, or two sinks have one scheme.
         """
         own: dict[str, OpenSink] = {
-            "sqlite": lambda url: SqliteSink.from_url(url, self.sqlite),
+            "sqlite": lambda url: SqliteSink.from_url(url, self.sqlite, held=held),
             "postgresql": self._postgres_sink,
             "postgres": self._postgres_sink,
         }
         if not self.url:
-            return SqliteSink(state_dir / FILE, self.sqlite)
+            return SqliteSink(state_dir / FILE, self.sqlite, held=held)
         return make_sink(self.url.reveal(), _joined(own, registered or {}))
 
     def _postgres_sink(self, url: str) -> PostgresSink:
@@ -86,6 +93,7 @@ class PersistConfig:
         tasks: Tasks,
         on_warning: OnWarning,
         on_drained: OnDrained,
+        held: int = MAX_HELD,
     ) -> Sink:
         """Return the configured sink, with a spool where it may be away.
 
@@ -96,11 +104,12 @@ class PersistConfig:
             tasks: The owner of the task that drains it.
             on_warning: Called with one line when the sink goes away and when it is back.
             on_drained: Called with the rows that have reached the sink from the spool.
+            held: How many newest rows are held in memory at most.
 
         Raises:
             ConfigError: No sink is registered for the URL's scheme, or two sinks have one scheme.
         """
-        sink = self.sink(state_dir, registered)
+        sink = self.sink(state_dir, registered, held=held)
         if isinstance(sink, SqliteSink) or not self.max_spool_bytes:
             return sink
         options = SqliteOptions(max_bytes=self.max_spool_bytes, readers=1)

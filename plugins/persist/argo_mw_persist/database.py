@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from argo_mw.plugin import Action, Cell, Row, UpstreamError
+from argo_mw.plugin import Action, Cell, ConfigError, Row, UpstreamError
+from argo_mw_persist import queries
 from argo_mw_persist.dead_letters import write_sound
 from argo_mw_persist.errors import PersistError
-from argo_mw_persist.newest import NewestRows
 from argo_mw_persist.sink import KeepsNewest, Query
 from argo_mw_persist.store import StoreInUse
-from argo_mw_persist.tables import Cells, Dialect
+from argo_mw_persist.tables import Cells, Dialect, Table
 from argo_mw_persist.writer import Receipt
 
 NAME = "persist"
+_AT_ONCE = 1_000
+"""Rows that are made into something without a pause, in a millisecond or two."""
 
 
 class Database:
@@ -42,21 +45,31 @@ class Database:
         except PersistError as error:
             raise unavailable(error) from error
 
-    async def newest(self, table: str, subjects: Sequence[str], tenant: str = "") -> NewestRows:
-        """Return the newest row of each of *subjects* in *table*, as far as they are at hand.
+    async def newest(
+        self, table: str, subjects: Iterable[str], tenant: str = ""
+    ) -> Mapping[str, object]:
+        """Return the newest row of each of *subjects* in *table* that has any.
 
         Args:
-            table: A table that declares ``newest``.
+            table: A table that declares ``newest``; what it makes of rows is returned.
             subjects: Which.
             tenant: The tenant that asks: it sees its own rows, and those that all share.
+
+        Raises:
+            ConfigError: No plugin declares the table, or it does not say what its newest rows are.
         """
-        sink = self._store().sink
-        if not isinstance(sink, KeepsNewest):
-            return NewestRows("[]", (), tuple(subjects))
+        store = self._store()
+        declared, wanted = store.schema[table], dict.fromkeys(subjects)
+        if declared.newest is None:
+            msg = f"the table {table!r} does not say what its newest rows are; declare `newest`"
+            raise ConfigError(msg)
         try:
-            return await sink.newest(table, subjects, tenant)
+            if isinstance(store.sink, KeepsNewest):
+                return await store.sink.newest(declared, wanted, tenant)
+            rows = await store.read(queries.newest(self.dialect, declared, list(wanted), tenant))
         except PersistError as error:
             raise unavailable(error) from error
+        return await _made(declared, rows)
 
     async def change(
         self, sql: str, parameters: Sequence[Cell] = (), *, tags: Collection[str] = ()
@@ -106,3 +119,15 @@ class Database:
 def unavailable(error: PersistError) -> UpstreamError:
     """Return *error* as that of an upstream, which may be asked again."""
     return UpstreamError(str(error), upstream=NAME, action=Action.RETRY)
+
+
+async def _made(table: Table, rows: Sequence[Cells]) -> dict[str, object]:
+    """Return what *table* makes of the newest rows; others have their turn between many of them."""
+    assert table.newest is not None
+    place, made = table.names.index(table.newest.subject), dict[str, object]()
+    for start in range(0, len(rows), _AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        some = rows[start : start + _AT_ONCE]
+        made |= zip([str(row[place]) for row in some], table.make(some), strict=True)
+    return made

@@ -47,6 +47,10 @@ def register_tables() -> Iterable[Mapping[str, object]]:  # type: ignore[empty-b
         What its newest rows are, optional: a mapping with the names of the columns ``subject``,
         ``tenant`` and, as a list, ``order``, by which one row is newer than another. None of them
         is ever NULL. ``database.newest(table, subjects, tenant)`` then has them at hand.
+    ``make``
+        What ``newest`` gives: a function that makes of a list of rows, each a tuple of cells, a
+        list of what they stand for; optional, by default the rows. These values are held in memory
+        and given to every caller, so they never change; it is called in another thread.
 
     How long rows are kept is configured by the table's name, in
     ``[plugins.persist.retention.days]``.

@@ -1,4 +1,4 @@
-"""The newest row of each subject, kept beside a table, so that those of many are one short read.
+"""The newest row of each subject of a table: which rows these are, and what is made of them.
 
 An entry holds the cells of the newest row as one text of JSON: reading ten thousand of them takes
 neither ten thousand searches of a large index nor as many looks into the table, and gives one
@@ -8,17 +8,35 @@ value. Entries are derived: they can be dropped, and made again, at any time.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
 
 import msgspec
 from attrs import field, frozen, validators
 
 from argo_mw.plugin import Cell
 
+Cells = tuple[Cell, ...]
+Key = tuple[str, str]
+"""A subject and a tenant."""
+Age = tuple[int | float | str, ...]
+"""What says how new a row is."""
+Make = Callable[[Sequence[Cells]], Sequence[object]]
+"""Makes of rows what their readers get."""
+
 UNPACKABLE = ""
 """The text of an entry whose row JSON cannot hold, as a number that is not finite."""
 
 _encode = msgspec.json.Encoder().encode
+_KINDS: Mapping[str, object] = {
+    "id": bytes,
+    "text": str | None,
+    "real": int | float | None,
+    "int": int | float | None,
+    "flag": int | bool | None,
+    "bytes": bytes | None,
+}
 
 
 @frozen
@@ -37,22 +55,38 @@ class Newest:
     order: tuple[str, ...] = field(validator=validators.min_len(1))
 
 
-@frozen
-class NewestRows:
-    """What is known of the newest rows of some subjects.
+class NewestOrder:
+    """What rows are about, and which of two is the newer.
 
-    A subject may have several: of the tenant's own, of what all tenants share, and of what is not
-    packed yet. The newest counts, of equals the first, packed ones before others.
-
-    Attributes:
-        packed: A JSON array of rows, each an array of its cells; ``id`` and ``bytes`` in base64.
-        rows: More rows, in the order in which they were written.
-        unknown: The subjects that the table itself must be asked about, whatever else is here.
+    Args:
+        newest: The columns that say so.
+        columns: What each column holds, by name, in the order of a row's cells.
     """
 
-    packed: str
-    rows: Sequence[tuple[Cell, ...]]
-    unknown: tuple[str, ...]
+    def __init__(self, newest: Newest, columns: Mapping[str, str]) -> None:
+        places = list(columns).index
+        self.key: Callable[[Cells], Key] = itemgetter(places(newest.subject), places(newest.tenant))
+        # The last once more: one place alone would give a value and no tuple.
+        order = [*newest.order, newest.order[-1]]
+        self.age: Callable[[Cells], Age] = itemgetter(*map(places, order))
+        # A type that only this table has.
+        row: Any = tuple[tuple(_KINDS[kind] for kind in columns.values())]  # type: ignore[misc]
+        self._decode: Callable[[str], list[Cells]] = msgspec.json.Decoder(list[row]).decode
+
+    def newest(self, rows: Iterable[Cells]) -> dict[Key, Cells]:
+        """Return the newest of *rows* by subject and tenant; of equals the first."""
+        newest: dict[Key, Cells] = {}
+        key, age = self.key, self.age
+        for row in rows:
+            place = key(row)
+            other = newest.get(place)
+            if other is None or age(row) > age(other):
+                newest[place] = row
+        return newest
+
+    def unpacked(self, packed: str) -> Sequence[Cells]:
+        """Return the rows in *packed*, a JSON array of what :func:`pack` returned."""
+        return self._decode(packed)
 
 
 def pack(cells: Sequence[object]) -> str:

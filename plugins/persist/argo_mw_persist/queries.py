@@ -9,6 +9,7 @@ Readers see what is shared by all tenants, tenant "", and what is their own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from attrs import frozen
@@ -170,3 +171,36 @@ def delete(table: Table, identifiers: Sequence[Cell]) -> Query:
     """Delete the rows with these identifiers."""
     these = ", ".join("?" * len(identifiers))
     return Query(f"DELETE FROM {table.name} WHERE id IN ({these})", identifiers)
+
+
+def newest(
+    dialect: Dialect, table: Table, subjects: Sequence[str], tenant: str, *, shared: bool = True
+) -> Query:
+    """Return the newest row of each of *subjects*, from a table that declares what that is.
+
+    Index: one of the table's own by subject, order, and tenant.
+
+    Args:
+        dialect: Whose SQL is spoken.
+        table: The table.
+        subjects: Which.
+        tenant: Whose rows.
+        shared: Whether those that all tenants share count too.
+    """
+    assert table.newest is not None
+    subject, owner = table.newest.subject, table.newest.tenant
+    whose = "('', ?)" if shared else "(?)"
+    order = ", ".join(f"{column} DESC" for column in table.newest.order)
+    columns = ", ".join(f"s.{name}" for name in table.names)
+    wanted = f"{subject} = asked.value AND {owner} IN {whose} ORDER BY {order}, {owner}"
+    if dialect == "sqlite":
+        sql = (
+            f"SELECT {columns} FROM json_each(?) AS asked CROSS JOIN {table.name} AS s ON "
+            f"s.rowid = (SELECT rowid FROM {table.name} WHERE {wanted}, rowid LIMIT 1)"
+        )
+    else:
+        sql = (
+            f"SELECT {columns} FROM json_array_elements_text(?::json) AS asked CROSS JOIN LATERAL "
+            f"(SELECT * FROM {table.name} WHERE {wanted} LIMIT 1) AS s"
+        )
+    return Query(sql, (json.dumps(list(subjects)), tenant))

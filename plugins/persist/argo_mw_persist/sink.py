@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from argo_mw.plugin import Cell, ConfigError, Row, redact_url
-from argo_mw_persist.newest import NewestRows
 from argo_mw_persist.partitions import Partition
 from argo_mw_persist.schema import Schema
 from argo_mw_persist.tables import Cells, Dialect, Table
@@ -103,8 +102,17 @@ class Sink(Protocol):
 class KeepsNewest(Protocol):
     """A sink that has the newest rows of tables at hand."""
 
-    async def newest(self, table: str, subjects: Sequence[str], tenant: str) -> NewestRows:
-        """Return what is at hand of the newest rows of *subjects* that *tenant* may see."""
+    async def newest(
+        self, table: Table, subjects: Collection[str], tenant: str
+    ) -> Mapping[str, object]:
+        """Return what *table* makes of the newest row of each of *subjects* that has any.
+
+        Args:
+            table: A table that says what its newest rows are.
+            subjects: Which, each once.
+            tenant: The tenant that asks: it sees its own rows, and those that all share; of equals
+                the latter.
+        """
 
 
 @runtime_checkable

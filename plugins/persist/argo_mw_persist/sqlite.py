@@ -16,7 +16,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import chain
@@ -28,11 +28,11 @@ from attrs import field, frozen, validators
 
 from argo_mw.plugin import Cell, Row
 from argo_mw_persist.errors import PersistError, RowsRefused, SinkUnavailable
-from argo_mw_persist.newest import NewestRows
 from argo_mw_persist.schema import OWN_SCHEMA, READ_VERSIONS, VERSION_TABLE, Schema
 from argo_mw_persist.sink import Query
 from argo_mw_persist.sqlite_connection import FollowingConnection
 from argo_mw_persist.sqlite_newest import NewestEntries, entries_of
+from argo_mw_persist.sqlite_newest_reads import NewestReads
 from argo_mw_persist.tables import Cells, Dialect, Table, by_table
 
 T = TypeVar("T")
@@ -75,6 +75,8 @@ class SqliteOptions:
 
 
 DEFAULTS = SqliteOptions()
+MAX_HELD = 20_000
+"""Newest rows that are held in memory, unless it is said how many."""
 
 
 class SqliteSink:
@@ -88,12 +90,18 @@ class SqliteSink:
         path: The file; it and its directory are made when missing, for this user only.
         options: How SQLite is used.
         rescues: Whether the rows of a file that was removed or replaced are written again.
+        held: How many newest rows are held in memory at most.
     """
 
     dialect: Dialect = "sqlite"
 
     def __init__(
-        self, path: Path, options: SqliteOptions = DEFAULTS, *, rescues: bool = False
+        self,
+        path: Path,
+        options: SqliteOptions = DEFAULTS,
+        *,
+        rescues: bool = False,
+        held: int = MAX_HELD,
     ) -> None:
         self.path = path.absolute()  # wherever the program changes its directory to later
         self.place = f"sqlite file {path}"
@@ -101,6 +109,7 @@ class SqliteSink:
         self._writing: ThreadPoolExecutor | None = None
         self._reading: ThreadPoolExecutor | None = None
         self._rescues = rescues
+        self._held = held
         self._rescued: list[Row] = []
         self._migrate = True
         self._writer = FollowingConnection(
@@ -110,22 +119,30 @@ class SqliteSink:
         self._readers: list[FollowingConnection] = []
         self._schema = OWN_SCHEMA
         self._entries: dict[str, NewestEntries] = {}
+        self._newest: dict[str, NewestReads] = {}
+        self._opened = 0
+        self._counting = threading.Lock()
         self._catching_up = False
 
     @classmethod
-    def from_url(cls, url: str, options: SqliteOptions = DEFAULTS) -> SqliteSink:
+    def from_url(
+        cls, url: str, options: SqliteOptions = DEFAULTS, *, held: int = MAX_HELD
+    ) -> SqliteSink:
         """Return the sink at *url*, ``sqlite:///relative`` or ``sqlite:////absolute``.
 
         Args:
             url: The URL; ``~`` in its path is the user's home.
             options: How SQLite is used.
+            held: How many newest rows are held in memory at most.
         """
-        return cls(Path(unquote(urlsplit(url).path[1:])).expanduser(), options)
+        return cls(Path(unquote(urlsplit(url).path[1:])).expanduser(), options, held=held)
 
     async def open(self, schema: Schema, *, migrate: bool = True) -> None:
         self._schema, self._migrate = schema, migrate
         # What waits to be written elsewhere is not read here.
         self._entries = {} if self._rescues else entries_of(schema)
+        most = self._held // max(len(self._entries), 1)
+        self._newest = {name: NewestReads(one, most) for name, one in self._entries.items()}
         self._writing = ThreadPoolExecutor(1, "argo-mw-persist-writer")
         self._reading = ThreadPoolExecutor(self._options.readers, "argo-mw-persist-reader")
         try:
@@ -144,20 +161,22 @@ class SqliteSink:
     async def change(self, query: Query) -> int:
         return await self._in(self._writing, lambda: self._change(query))
 
-    async def newest(self, table: str, subjects: Sequence[str], tenant: str) -> NewestRows:
-        """Return what is at hand of the newest rows of *subjects* that *tenant* may see.
+    async def newest(
+        self, table: Table, subjects: Collection[str], tenant: str
+    ) -> Mapping[str, object]:
+        """Return what *table* makes of the newest row of each of *subjects*; see `KeepsNewest`.
 
         Where rows came since, their entries are made afterwards, in the writer's thread.
 
         Args:
-            table: The table of the rows.
-            subjects: Which.
+            table: A table that says what its newest rows are.
+            subjects: Which, each once.
             tenant: The tenant that asks.
         """
-        entries = self._entries.get(table)
-        if entries is None:
-            return NewestRows("[]", (), tuple(subjects))
-        found, late = entries.found(await self.read(entries.query(subjects, tenant)), subjects)
+        reads = self._newest[table.name]
+        found, late = await self._in(
+            self._reading, lambda: self._read_newest(reads, subjects, tenant)
+        )
         if late:
             self._catch_up_later()
         return found
@@ -254,6 +273,8 @@ class SqliteSink:
             connection.execute(statement)
 
     def _connect(self, mode: str) -> sqlite3.Connection:
+        with self._counting:
+            self._opened += 1
         return sqlite3.connect(
             f"{self.path.as_uri()}?mode={mode}",
             uri=True,
@@ -326,6 +347,13 @@ class SqliteSink:
         """Return what *query* finds, read by the calling thread over its own connection."""
         with self._translated(), self._reader.use() as connection:
             return connection.execute(query.sql, query.parameters).fetchall()
+
+    def _read_newest(
+        self, reads: NewestReads, subjects: Collection[str], tenant: str
+    ) -> tuple[Mapping[str, object], bool]:
+        with self._translated(), self._reader.use() as connection:
+            # While it is in use it cannot be opened again, as another file.
+            return reads.read(connection, self._opened, subjects, tenant)
 
     def _backup(self, to: Path) -> None:
         try:

@@ -4,7 +4,8 @@
 so rowids grow in the order of commits: the newest are the entries and, of the rows behind that
 rowid, those that are newer. Writing rows costs what it did. A read that finds many rows behind has
 the writer's thread make entries of them, some at a time; where there are very many it asks the
-table itself. Triggers see rows that change or go.
+table itself. Triggers see rows that change or go, and number the subjects of those that may have
+been the newest: by that a reader that holds the newest in memory knows what it must read again.
 """
 
 # Names of tables and columns are those of declared tables; values are always bound.
@@ -20,8 +21,9 @@ from itertools import chain
 from operator import itemgetter
 
 import msgspec
+from attrs import frozen
 
-from argo_mw_persist.newest import Newest, NewestRows, pack
+from argo_mw_persist.newest import Newest, NewestOrder, pack
 from argo_mw_persist.sink import Query
 from argo_mw_persist.tables import TYPES, Cells, Table
 
@@ -31,18 +33,28 @@ _CREATE_STATE = f"""CREATE TABLE IF NOT EXISTS {STATE} (
     name TEXT NOT NULL PRIMARY KEY, form TEXT NOT NULL, upto INTEGER NOT NULL,
     schema INTEGER NOT NULL) WITHOUT ROWID"""
 # VACUUM numbers rows anew, and makes another version of the schema, as other changes of it do.
-_SCHEMA = "(SELECT schema_version FROM pragma_schema_version)"
-_CHUNK = 8_000
+SCHEMA_VERSION = "(SELECT schema_version FROM pragma_schema_version)"
+CHUNK = 8_000
 """Rows that are looked at in one transaction, for which a batch may have to wait, and rows behind
 with which a read still goes by the entries."""
-
-_FEW = 500
-"""Rows behind that a read looks at itself; with more it has the writer's thread catch up."""
 
 _MENDED = 100
 """Entries that are packed again in one transaction."""
 
 _MAX_ENTRIES = 2048
+
+
+@frozen
+class EntriesFound:
+    """What the entries and the rows behind them say of some subjects.
+
+    Attributes:
+        rows: What may be newest, those written first before others.
+        unknown: The other subjects: the table itself must be asked.
+    """
+
+    rows: Sequence[Cells]
+    unknown: Sequence[str]
 
 
 class NewestEntries:
@@ -51,6 +63,12 @@ class NewestEntries:
     Args:
         table: The table.
         newest: Which of its rows are the newest.
+
+    Attributes:
+        table: The table.
+        order: Which of two rows is the newer.
+        form: What the entries are like; with another form they are those of another version.
+        changes: The table in which subjects are numbered.
     """
 
     def __init__(self, table: Table, newest: Newest) -> None:
@@ -58,11 +76,10 @@ class NewestEntries:
         self._subject, self._tenant, self._order = newest.subject, newest.tenant, newest.order
         self._entries = f"{table.name}_newest"
         self._columns = ", ".join(table.names)
-        self._form = f"1 {newest.subject} {newest.tenant} {newest.order} {self._columns}"
+        self.form = f"2 {newest.subject} {newest.tenant} {newest.order} {self._columns}"
+        self.changes = f"{table.name}_changes"
+        self.order = NewestOrder(newest, table.columns)
         places = table.names.index
-        self._key = itemgetter(places(newest.subject), places(newest.tenant))
-        # One getter gives a value, several a tuple: both compare.
-        self._age = itemgetter(*map(places, newest.order))
         self._ages = itemgetter(*map(places, newest.order), 0)
 
     def create(self, connection: sqlite3.Connection) -> None:
@@ -73,11 +90,12 @@ class NewestEntries:
         name, entries = self.table.name, self._entries
         for trigger in ("changed", "moved", "deleted"):
             connection.execute(f"DROP TRIGGER IF EXISTS {entries}_{trigger}")
-        connection.execute(f"DROP TABLE IF EXISTS {entries}")
+        for made in (entries, self.changes):
+            connection.execute(f"DROP TABLE IF EXISTS {made}")
         for statement in self._statements():
             connection.execute(statement)
-        state = f"REPLACE INTO {STATE} VALUES (?, ?, 0, {_SCHEMA})"
-        connection.execute(state, (name, self._form))
+        state = f"REPLACE INTO {STATE} VALUES (?, ?, 0, {SCHEMA_VERSION})"
+        connection.execute(state, (name, self.form))
 
     def catch_up(self, connection: sqlite3.Connection) -> bool:
         """Make entries of some of the rows behind, and of some that were changed.
@@ -104,23 +122,22 @@ class NewestEntries:
     def query(self, subjects: Sequence[str], tenant: str) -> Query:
         """Return the query for what *tenant* may see of the newest rows of *subjects*.
 
-        It gives one row with the number of rows behind the entries, ``None`` where these do not
-        count, a JSON array of packed rows, and one of the subjects of others; then the rows behind,
-        as they are.
+        It gives one row with a JSON array of packed rows, ``None`` where entries do not count, and
+        one of the subjects of others; then the rows behind, as they are.
         """
         name = self.table.name
         # Few rows, by rowid: the signs keep other indexes out of it.
         wanted = f"+{self._tenant} IN ('', ?3) AND +{self._subject} IN (SELECT value FROM asked)"
         state = (
             f"SELECT upto, COALESCE((SELECT max(rowid) FROM {name}), 0) - upto AS lag "
-            f"FROM {STATE} WHERE name = ?1 AND form = ?2 AND schema = {_SCHEMA}"
+            f"FROM {STATE} WHERE name = ?1 AND form = ?2 AND schema = {SCHEMA_VERSION}"
         )
-        known = f"(SELECT lag BETWEEN 0 AND {_CHUNK} FROM state)"
-        padding = ", NULL" * (len(self.table.names) - 3)
+        known = f"(SELECT lag BETWEEN 0 AND {CHUNK} FROM state)"
+        padding = ", NULL" * (len(self.table.names) - 2)
         sql = (
             f"WITH state AS ({state}), asked AS (SELECT value FROM json_each(?4)) "
-            f"SELECT CASE WHEN {known} THEN (SELECT lag FROM state) END, "
-            "'[' || COALESCE(group_concat(NULLIF(n.packed, '')), '') || ']', "
+            f"SELECT CASE WHEN {known} THEN "
+            "'[' || COALESCE(group_concat(NULLIF(n.packed, '')), '') || ']' END, "
             f"json_group_array(n.{self._subject}) "
             f"FILTER (WHERE n.packed IS NULL OR n.packed = ''){padding} "
             f"FROM asked CROSS JOIN {self._entries} n "
@@ -128,16 +145,19 @@ class NewestEntries:
             f"UNION ALL SELECT * FROM (SELECT {self._columns} FROM {name} "
             f"WHERE rowid > (SELECT upto FROM state) AND {known} AND {wanted} ORDER BY rowid)"
         )
-        return Query(sql, (name, self._form, tenant, json.dumps(list(subjects))))
+        return Query(sql, (name, self.form, tenant, json.dumps(list(subjects))))
 
-    def found(self, rows: Sequence[Cells], subjects: Sequence[str]) -> tuple[NewestRows, bool]:
-        """Return what the query found, and whether it is time to catch up."""
-        [(lag, packed, others, *_), *behind] = rows
-        if lag is None:
-            return NewestRows("[]", (), tuple(subjects)), True
+    def found(self, rows: Sequence[Cells]) -> EntriesFound | None:
+        """Return what the query found, or ``None`` where entries do not count."""
+        [(packed, others, *_), *behind] = rows
+        if packed is None:
+            return None
+        rows = [*self.order.unpacked(str(packed)), *behind]
         # One subject may be there twice, of the tenant's own and of what all share.
         unknown = dict.fromkeys(msgspec.json.decode(str(others), type=list[str]))
-        return NewestRows(str(packed), behind, tuple(unknown)), bool(unknown) or int(lag) > _FEW
+        if unknown:
+            rows = [row for row in rows if self.order.key(row)[0] not in unknown]
+        return EntriesFound(rows, tuple(unknown))
 
     def _statements(self) -> list[str]:
         name, entries, kinds = self.table.name, self._entries, TYPES["sqlite"]
@@ -146,35 +166,50 @@ class NewestEntries:
             f"{column} {kinds[self.table.columns[column]]} NOT NULL"
             for column in (*key, *self._order, "id")
         ]
-        this = " AND ".join(f"{column} = OLD.{column}" for column in (*key, "id"))
-        order = ", ".join(("id", *key, *self._order))
-        forget = f"UPDATE {entries} SET packed = NULL WHERE {this}"
+        place = " AND ".join(f"{column} = OLD.{column}" for column in key)
+        forget = f"UPDATE {entries} SET packed = NULL WHERE {place} AND id = OLD.id"
         mine = f"UPDATE {STATE} SET upto = %s WHERE name = '{name}'"
         before = f"COALESCE((SELECT max(rowid) FROM {name} WHERE rowid < OLD.rowid), 0)"
+        # A reader that holds this row as the newest must learn of it, and no reader holds others.
+        newer = f"({', '.join(self._order)}) > ({', '.join(f'OLD.{c}' for c in self._order)})"
+        number = f"(SELECT max(number) + 1 FROM {self.changes})"
+        # No REPLACE: a conflict clause of the statement outside would overrule it.
+        tell = (
+            f"INSERT INTO {self.changes} SELECT {number}, OLD.{key[0]}, OLD.{key[1]} "
+            f"WHERE NOT EXISTS (SELECT 1 FROM {entries} WHERE {place} AND packed IS NOT NULL "
+            f"AND {newer}) ON CONFLICT (subject, tenant) DO UPDATE SET number = excluded.number"
+        )
+        tell_all = f"UPDATE {self.changes} SET number = {number} WHERE subject IS NULL"
+        order = ", ".join(("id", *key, *self._order))
         return [
             (
                 f"CREATE TABLE {entries} ({', '.join(columns)}, packed TEXT, PRIMARY KEY "
                 f"({', '.join(key)})) WITHOUT ROWID"
             ),
             f"CREATE INDEX {entries}_unknown ON {entries} (id) WHERE packed IS NULL",
-            f"CREATE TRIGGER {entries}_changed AFTER UPDATE ON {name} BEGIN {forget}; END",
+            (
+                f"CREATE TABLE {self.changes} (number INTEGER PRIMARY KEY, subject TEXT, "
+                "tenant TEXT, UNIQUE (subject, tenant))"
+            ),
+            # Stands for all subjects.
+            f"INSERT INTO {self.changes} VALUES (1, NULL, NULL)",
+            f"CREATE TRIGGER {entries}_changed AFTER UPDATE ON {name} BEGIN {forget}; {tell}; END",
             (
                 f"CREATE TRIGGER {entries}_moved AFTER UPDATE OF {order} ON {name} BEGIN "
-                f"DELETE FROM {entries}; {mine % 0}; END"
+                f"DELETE FROM {entries}; {mine % 0}; {tell_all}; END"
             ),
             # The rowid of the last row is given again once that is deleted.
             (
-                f"CREATE TRIGGER {entries}_deleted AFTER DELETE ON {name} BEGIN {forget}; "
-                f"{mine % before} AND upto = OLD.rowid; END"
+                f"CREATE TRIGGER {entries}_deleted AFTER DELETE ON {name} BEGIN {forget}; {tell}; "
+                f"{mine % before} AND upto = OLD.rowid; {tell_all} "
+                f"AND NOT EXISTS (SELECT 1 FROM {name} WHERE rowid > OLD.rowid); END"
             ),
         ]
 
     def _upto(self, connection: sqlite3.Connection) -> int | None:
         """Return the rowid up to which rows are looked at, -1 if that says nothing any more."""
-        sql = f"SELECT CASE WHEN schema = {_SCHEMA} THEN upto ELSE -1 END FROM {STATE} "
-        row = connection.execute(
-            f"{sql} WHERE name = ? AND form = ?", (self.table.name, self._form)
-        )
+        sql = f"SELECT CASE WHEN schema = {SCHEMA_VERSION} THEN upto ELSE -1 END FROM {STATE} "
+        row = connection.execute(f"{sql} WHERE name = ? AND form = ?", (self.table.name, self.form))
         found = row.fetchone()
         return None if found is None else int(found[0])
 
@@ -183,8 +218,8 @@ class NewestEntries:
         return int(last or 0)
 
     def _reach(self, connection: sqlite3.Connection, upto: int) -> None:
-        sql = f"UPDATE {STATE} SET upto = ?, schema = {_SCHEMA} WHERE name = ? AND form = ?"
-        connection.execute(sql, (upto, self.table.name, self._form))
+        sql = f"UPDATE {STATE} SET upto = ?, schema = {SCHEMA_VERSION} WHERE name = ? AND form = ?"
+        connection.execute(sql, (upto, self.table.name, self.form))
 
     def _follow(self, connection: sqlite3.Connection, upto: int) -> bool:
         """Make entries of rows behind rowid *upto*; return whether there may be more."""
@@ -192,27 +227,21 @@ class NewestEntries:
             connection.execute(f"DELETE FROM {self._entries}")
         rows = connection.execute(
             f"SELECT {self._columns}, rowid FROM {self.table.name} WHERE rowid > ? "
-            f"ORDER BY rowid LIMIT {_CHUNK}",
+            f"ORDER BY rowid LIMIT {CHUNK}",
             (max(upto, 0),),
         ).fetchall()
         self._put(connection, self._newest(row[:-1] for row in rows))
         self._reach(connection, rows[-1][-1] if rows else 0)
-        return len(rows) == _CHUNK
+        return len(rows) == CHUNK
 
     def _newest(self, rows: Iterable[Cells]) -> list[Cells]:
         """Return the newest of *rows* by subject and tenant, in the order of these."""
-        newest: dict[tuple[object, object], Cells] = {}
-        key, age = self._key, self._age
-        for row in rows:
-            place = key(row)
-            other = newest.get(place)
-            if other is None or age(row) > age(other):
-                newest[place] = row
+        newest = self.order.newest(rows)
         return [newest[place] for place in sorted(newest)]
 
     def _put(self, connection: sqlite3.Connection, rows: Sequence[Cells]) -> None:
         """Make *rows* the entries of their subjects where these have none as new."""
-        values = [(*self._key(row), *self._ages(row), pack(row)) for row in rows]
+        values = [(*self.order.key(row), *self._ages(row), pack(row)) for row in rows]
         start, size = 0, _MAX_ENTRIES
         while start < len(values):
             while size > len(values) - start:

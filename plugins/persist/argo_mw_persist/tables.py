@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
-from attrs import field, frozen, validators
+from attrs import evolve, field, frozen, validators
 
 from argo_mw.plugin import Cell, ConfigError, Row, structure
-from argo_mw_persist.newest import Newest
+from argo_mw_persist.newest import Make, Newest
 
 Dialect = Literal["sqlite", "postgresql"]
 Cells = tuple[Cell, ...]
@@ -50,6 +50,7 @@ class Table:
         tag_columns: The columns that decide which tags change with a row.
         tags: Returns those tags from the cells of these columns.
         newest: Which of its rows are the newest, if a sink that can is to keep these at hand.
+        make: Makes of rows what readers of the newest get.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Table:
     tag_columns: Sequence[str] = ()
     tags: Callable[..., tuple[str, ...]] = field()
     newest: Newest | None = None
+    make: Make = list
     names: tuple[str, ...] = field(init=False)
     _tag_places: tuple[int, ...] = field(init=False)
     _flags: frozenset[int] = field(init=False)
@@ -128,20 +130,19 @@ def _declared(where: str, given: object) -> Table:
     if not isinstance(given, Mapping):
         msg = f"{where}: a table is declared by a mapping, not by a {type(given).__name__}"
         raise ConfigError(msg)
-    rest = {key: value for key, value in given.items() if key != "tags"}
+    functions = ("tags", "make")
+    rest = {key: value for key, value in given.items() if key not in functions}
     found = structure(rest, TableDeclaration, where=where)
-    tags = given.get("tags")
-    problem = _problem(found, tags)
+    tags, make = given.get("tags"), given.get("make", list)
+    problem = _problem(found, tags, make)
     if problem:
         msg = f"{where}: table {found.name!r} {problem}"
         raise ConfigError(msg)
-    if tags is None:
-        return Table(found.name, found.columns, found.migrations, newest=found.newest)
-    columns = found.columns
-    return Table(found.name, columns, found.migrations, found.tag_columns, tags, found.newest)
+    table = Table(found.name, found.columns, found.migrations, newest=found.newest, make=make)
+    return table if tags is None else evolve(table, tag_columns=found.tag_columns, tags=tags)
 
 
-def _problem(found: TableDeclaration, tags: object) -> str:
+def _problem(found: TableDeclaration, tags: object, make: object) -> str:
     if next(iter(found.columns), None) != "id" or found.columns["id"] != "id":
         return "has no column 'id' of the type 'id' in the first place"
     wrong = [name for name in found.columns if not _NAME.match(name)]
@@ -150,6 +151,8 @@ def _problem(found: TableDeclaration, tags: object) -> str:
         return f"has no column that could be called {wrong[0]!r}"
     if (tags is None) != (not found.tag_columns) or not (tags is None or callable(tags)):
         return "needs `tags`, a function, and `tag_columns`, its arguments, together"
+    if not callable(make):
+        return "needs as `make` a function from a list of rows to a list of what they stand for"
     return ""
 
 

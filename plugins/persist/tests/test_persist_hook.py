@@ -174,6 +174,7 @@ async def test_a_row_for_a_table_that_no_plugin_declares_is_refused(tmp_path):
         ({"columns": {"id": "id", "name": "varchar"}}, "varchar"),
         ({"tag_columns": ["nome"]}, "'nome'"),
         ({"tags": None}, "`tags`, a function, and `tag_columns`"),
+        ({"make": "rows"}, "`make` a function"),
         ({"migrations": []}, "migrations"),
         ({"name": "answers"}, "'answers' is declared twice"),
     ],

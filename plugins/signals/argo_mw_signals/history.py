@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Protocol, cast
 
 from attrs import evolve
 
@@ -28,7 +28,6 @@ from argo_mw_signals.queries import PageKey, SignalFilter, SignalQuery
 from argo_mw_signals.recorded import (
     TABLE,
     RecordedSignal,
-    decode_rows,
     earned,
     judged,
     signal_tags,
@@ -44,19 +43,6 @@ _AT_ONCE = 1_000
 """Signals that are made without a pause, in a millisecond or two."""
 
 
-class NewestRows(Protocol):
-    """The newest rows of some subjects, as far as the database has them at hand."""
-
-    @property
-    def packed(self) -> str: ...
-
-    @property
-    def rows(self) -> Sequence[tuple[Cell, ...]]: ...
-
-    @property
-    def unknown(self) -> Sequence[str]: ...
-
-
 class Database(Protocol):
     """What is used of the database that the hook ``database_opened`` brings."""
 
@@ -67,7 +53,9 @@ class Database(Protocol):
         self, sql: str, parameters: Sequence[Cell] = ()
     ) -> Sequence[tuple[Cell, ...]]: ...
 
-    async def newest(self, table: str, subjects: Sequence[str], tenant: str = "") -> NewestRows: ...
+    async def newest(
+        self, table: str, subjects: Iterable[str], tenant: str = ""
+    ) -> Mapping[str, object]: ...
 
     async def change(
         self, sql: str, parameters: Sequence[Cell] = (), *, tags: Collection[str] = ()
@@ -133,29 +121,14 @@ class RecordedSignals:
             tenant: The tenant that asks.
         """
         found: dict[str, tuple[RecordedSignal, ...]] = dict.fromkeys(symbols, ())
-        unknown: Sequence[str] = list(found)
         if _checked(limit) == 1:
-            newest, unknown = await self._newest(unknown, tenant)
-            found |= newest
-        if unknown:
-            query = queries.latest_of_many(self.database.dialect, unknown, limit, tenant)
-            for signal in await self._signals(query):
-                found[signal.symbol] += (signal,)
+            newest = await self.database.newest(TABLE, found, tenant)
+            signals = cast("Mapping[str, RecordedSignal]", newest)
+            return found | {symbol: (signal,) for symbol, signal in signals.items()}
+        query = queries.latest_of_many(self.database.dialect, list(found), limit, tenant)
+        for signal in await self._signals(query):
+            found[signal.symbol] += (signal,)
         return found
-
-    async def _newest(
-        self, symbols: Sequence[str], tenant: str
-    ) -> tuple[dict[str, tuple[RecordedSignal, ...]], Sequence[str]]:
-        """Return the newest signal of each of *symbols*, and the symbols that have another way."""
-        rows = await self.database.newest(TABLE, symbols, tenant)
-        newest: dict[str, RecordedSignal] = {}
-        for signal in await _read_back([*decode_rows(rows.packed), *rows.rows]):
-            other = newest.get(signal.symbol)
-            if other is None or _rank(signal) > _rank(other):
-                newest[signal.symbol] = signal
-        for symbol in rows.unknown:
-            newest.pop(symbol, None)
-        return {symbol: (signal,) for symbol, signal in newest.items()}, rows.unknown
 
     async def strongest(
         self, symbol: str, limit: int = 10, *, tenant: str = ""
@@ -296,11 +269,6 @@ async def _read_back(rows: Sequence[tuple[Cell, ...]]) -> list[RecordedSignal]:
         await asyncio.sleep(0)
         signals += RecordedSignal.from_rows(rows[start : start + _AT_ONCE])
     return signals
-
-
-def _rank(signal: RecordedSignal) -> tuple[int, float, bool]:
-    """Return what decides which of two signals is the newer; of equals, what all tenants share."""
-    return signal.timestamp, signal.confidence, not signal.tenant
 
 
 def _checked(limit: int) -> int:

@@ -42,25 +42,6 @@ _YEAR_10000 = 253_402_300_800 * MICROSECONDS
 
 new_id = TimeOrderedIds()
 
-_Packed = tuple[
-    bytes,
-    str,
-    str,
-    str,
-    float,
-    int,
-    float | None,
-    str | None,
-    str | None,
-    bool | int,
-    float | None,
-    float | None,
-    int | None,
-    str | None,
-    str | None,
-]
-"""The cells of :data:`COLUMNS`, as they are packed."""
-
 
 @frozen
 class RecordedVote:
@@ -254,13 +235,7 @@ def judged(profit: float) -> Result:
 
 _encode_voices = msgspec.json.Encoder().encode
 _decode_voices = msgspec.json.Decoder(tuple[RecordedVote, ...]).decode
-_decode_packed = msgspec.json.Decoder(list[_Packed]).decode
 _NUL = r"\u0000"
-
-
-def decode_rows(packed: str) -> Sequence[tuple[Cell, ...]]:
-    """Return the rows of signals in *packed*, a JSON array of them."""
-    return _decode_packed(packed)
 
 
 def _voices_text(voices: tuple[RecordedVote, ...]) -> str:

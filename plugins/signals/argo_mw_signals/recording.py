@@ -52,6 +52,7 @@ DECLARATION: Mapping[str, object] = {
     "tag_columns": ("symbol", "outcome"),
     "tags": signal_tags,
     "newest": {"subject": "symbol", "tenant": "tenant", "order": ("timestamp", "confidence")},
+    "make": RecordedSignal.from_rows,
 }
 """The table, as the hook ``register_tables`` wants it."""
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from argo_mw import ConfigError
 from argo_mw.testing import FakeClock
 from argo_mw_persist import (
     Database,
@@ -23,6 +24,7 @@ from argo_mw_persist import (
     WriterOptions,
 )
 from argo_mw_persist.application import schema_of
+from argo_mw_persist.sqlite import MAX_HELD
 from argo_mw_persist.sqlite_newest import NewestEntries
 from argo_mw_signals import RecordedSignal, RecordedSignals, RecordedVote, queries
 from argo_mw_signals.recorded import TABLE
@@ -37,12 +39,12 @@ ENTRIES = "signals_newest"
 class Book:
     """Signals recorded in a file, and what the table itself says of them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, held: int = MAX_HELD) -> None:
         self.path = path
-        self.sink = SqliteSink(path)
+        self.sink = SqliteSink(path, held=held)
         self.recorded = RecordedSignals()
-        store = RecordStore(self.sink, WriterOptions(), clock=FakeClock(), schema=SCHEMA)
-        self.database = Database(lambda: store)
+        self.store = RecordStore(self.sink, WriterOptions(), clock=FakeClock(), schema=SCHEMA)
+        self.database = Database(lambda: self.store)
         self.recorded.use(self.database)
 
     async def __aenter__(self) -> Book:
@@ -65,13 +67,36 @@ class Book:
             assert expected == await self.recorded.latest_of_many(symbols, 1, tenant=tenant)
 
     async def unknown(self, tenant: str = "") -> set[str]:
-        return set((await self.database.newest(TABLE, SYMBOLS, tenant)).unknown)
+        """Return the symbols of which the table itself would be asked, were nothing held."""
+        entries = self.sink._entries[TABLE]
+        found = entries.found(await self.sink.read(entries.query(SYMBOLS, tenant)))
+        return set(SYMBOLS if found is None else found.unknown)
+
+    @property
+    def held(self) -> int:
+        """How many newest rows are in memory."""
+        held = self.sink._newest[TABLE]._held
+        return 0 if held is None else len(held)
+
+    def statements(self) -> list[str]:
+        """Return a list to which each statement of readers is added from now on."""
+        seen: list[str] = []
+        for reader in self.sink._readers:
+            with reader.use() as connection:
+                connection.set_trace_callback(seen.append)
+        return seen
+
+    @staticmethod
+    def asked(statements: Sequence[str]) -> int:
+        """Return how many of *statements* were not made by another."""
+        return sum(not text.startswith("-- ") for text in statements)
 
     async def caught_up(self) -> None:
-        """Return once every newest row is at hand; a change waits for the writer's thread."""
+        """Return once every newest row has an entry; a change waits for the writer's thread."""
         for _ in range(1_000):
             if not await self.unknown() | await self.unknown("acme"):
                 return
+            await self.recorded.latest_of_many(SYMBOLS, 1)
             await self.sink.change(Query("DELETE FROM signals WHERE 0"))
         pytest.fail("the newest rows are never at hand")
 
@@ -119,25 +144,28 @@ signals = st.builds(
 )
 steps = st.one_of(
     st.tuples(st.just("write"), st.lists(signals, min_size=1, max_size=6)),
+    st.tuples(st.just("write elsewhere"), st.lists(signals, min_size=1, max_size=6)),
     st.tuples(st.just("foreign"), signals),
     st.tuples(st.sampled_from(["again", "close", "move", "delete", "prune"]), st.integers(0, 50)),
+    st.tuples(st.sampled_from(["delete last", "close by another"]), st.integers(0, 50)),
     st.tuples(st.sampled_from(["vacuum", "reopen", "catch up", "catch up"]), st.none()),
 )
 
 
 @settings(max_examples=80)
-@given(steps=st.lists(steps, min_size=1, max_size=16))
-def test_the_newest_are_those_of_the_table_whatever_happens_to_it(tmp_path_factory, steps):
-    asyncio.run(play(tmp_path_factory.mktemp("newest") / "signals.db", steps))
+@given(steps=st.lists(steps, min_size=1, max_size=16), held=st.sampled_from([1, 5, MAX_HELD]))
+def test_the_newest_are_those_of_the_table_whatever_happens_to_it(tmp_path_factory, steps, held):
+    asyncio.run(play(tmp_path_factory.mktemp("newest") / "signals.db", steps, held))
 
 
-async def play(path: Path, steps: Sequence[tuple[str, object]]) -> None:
+async def play(path: Path, steps: Sequence[tuple[str, object]], held: int) -> None:
+    """Take *steps*, and compare after each what two programs on one file find with the table."""
     written: list[RecordedSignal] = []
-    async with Book(path) as book:
-        for step, what in steps:
-            if step == "write":
+    async with Book(path, held=held) as book, Book(path) as other:
+        for number, (step, what) in enumerate(steps):
+            if step in ("write", "write elsewhere"):
                 written += what
-                await book.write(*what)
+                await (book if step == "write" else other).write(*what)
             elif step == "foreign":
                 written.append(what)
                 book.foreign(INSERT, what.row().cells)
@@ -151,6 +179,8 @@ async def play(path: Path, steps: Sequence[tuple[str, object]]) -> None:
                 await book.sink.aclose()
                 await book.sink.open(SCHEMA)
             await book.check()
+            if number % 3:
+                await other.check()
 
 
 async def change(book: Book, step: str, one: RecordedSignal) -> None:
@@ -164,7 +194,12 @@ async def change(book: Book, step: str, one: RecordedSignal) -> None:
         "move": "UPDATE signals SET timestamp = 0 WHERE id = ?",
         "delete": "DELETE FROM signals WHERE id = ?",
         "prune": "DELETE FROM signals WHERE id <= ?",
+        "delete last": "DELETE FROM signals WHERE rowid = (SELECT max(rowid) FROM signals) OR id = ?",
+        "close by another": "UPDATE OR IGNORE signals SET is_active = 0 WHERE id = ?",
     }
+    if step == "close by another":
+        book.foreign(sql[step], (one.id,))
+        return
     await book.sink.change(Query(sql[step], (one.id,)))
 
 
@@ -303,6 +338,7 @@ async def test_a_changed_signal_is_at_hand_again_while_rows_are_written(book):
     await book.sink.change(Query(*queries.close(one.id, "win", 2.0, 0.1, 9)))
     for moment in range(20):
         await book.write(signal("B", moment))
+        await book.check()
         if not await book.unknown():
             break
     assert set() == await book.unknown()
@@ -321,10 +357,125 @@ async def test_the_voices_of_a_signal_are_decoded_when_they_are_looked_at():
         found.nothing  # noqa: B018 - the point of the test
 
 
-async def test_a_sink_without_entries_is_asked_for_its_rows(book):
+class Plain:
+    """A sink as another plugin may bring it, which has nothing at hand."""
+
+    dialect = "sqlite"
+
+    def __init__(self, sink: SqliteSink) -> None:
+        self.read = sink.read
+
+
+async def test_a_sink_that_has_nothing_at_hand_is_asked_for_its_rows(book):
+    await book.write(*(signal(f"S{n}", 1) for n in range(2_500)), signal("A", 1, tenant="acme"))
+    book.store.sink = Plain(book.sink)
+    await book.check()
+    symbols = [f"S{n}" for n in range(2_500)]
+    found = await book.recorded.latest_of_many(symbols, 1)
+    assert symbols == [one.symbol for (one,) in found.values()]
+
+
+async def test_a_table_that_does_not_say_what_its_newest_rows_are_has_none(book):
+    with pytest.raises(ConfigError, match="declare `newest`"):
+        await book.database.newest("answers", ["A"])
+
+
+async def test_what_was_read_once_is_only_followed(book):
+    """No entry and no row that was read before is looked at again, and signals are the same."""
+    await book.write(signal("A", 1), signal("B", 1))
+    first = await book.recorded.latest_of_many(SYMBOLS, 1)
+    statements = book.statements()
+    await book.write(signal("B", 2))
+    second = await book.recorded.latest_of_many(SYMBOLS, 1)
+    assert first["A"][0] is second["A"][0]
+    assert 2 == second["B"][0].timestamp
+    assert 1 == book.asked(statements)
+
+
+async def test_only_what_was_changed_is_read_again(book):
+    one = signal("A", 1)
+    await book.write(one, signal("B", 1))
+    await book.catch_up()
+    first = await book.recorded.latest_of_many(SYMBOLS, 1)
+    await book.sink.change(Query(*queries.close(one.id, "win", 2.0, 0.1, 9)))
+    second = await book.recorded.latest_of_many(SYMBOLS, 1)
+    assert "win" == second["A"][0].outcome
+    assert first["B"][0] is second["B"][0]
+
+
+async def test_an_older_row_that_is_deleted_concerns_nobody(book):
+    old = signal("A", 1)
+    await book.write(old, signal("A", 2))
+    await book.catch_up()
+    first = await book.recorded.latest_of_many(SYMBOLS, 1)
+    await book.sink.change(Query("DELETE FROM signals WHERE id = ?", (old.id,)))
+    statements = book.statements()
+    second = await book.recorded.latest_of_many(SYMBOLS, 1)
+    assert first["A"][0] is second["A"][0]
+    assert 1 == book.asked(statements)
+
+
+async def test_an_older_row_that_moves_ahead_is_the_newest_of_where_it_is_now(book):
+    old = signal("A", 1)
+    await book.write(old, signal("A", 2), signal("B", 2))
+    await book.catch_up()
+    await book.check()
+    moved = "UPDATE signals SET timestamp = 9, symbol = 'B' WHERE id = ?"
+    await book.sink.change(Query(moved, (old.id,)))
+    await book.check()
+
+
+async def test_the_newest_that_is_left_is_followed_before_it_has_an_entry(book, monkeypatch):
+    one, last = signal("A", 1), signal("A", 2)
+    await book.write(one, last, signal("B", 1))
+    await book.catch_up()
+    await book.check()
+    monkeypatch.setattr(SqliteSink, "_catch_up_later", lambda self: None)
+    await book.sink.change(Query("DELETE FROM signals WHERE id = ?", (last.id,)))
+    await book.check()
+    await book.sink.change(Query(*queries.close(one.id, "win", 2.0, 0.1, 9)))
+    await book.check()
+
+
+async def test_more_than_may_be_held_is_not_held(tmp_path):
+    async with Book(tmp_path / "signals.db", held=3) as book:
+        await book.write(*(signal(symbol, 1) for symbol in SYMBOLS))
+        await book.recorded.latest_of_many(["A", "B"], 1)
+        assert 2 == book.held
+        await book.recorded.latest_of_many(["C D", "never"], 1)
+        assert 2 == book.held
+        await book.check()
+        assert 3 >= book.held
+
+
+async def test_after_an_older_copy_was_put_in_place_the_newest_are_its_own(tmp_path):
+    path, copy = tmp_path / "signals.db", tmp_path / "copy.db"
+    async with Book(path) as book:
+        await book.write(signal("A", 1), signal("B", 1))
+        await book.sink.backup(copy)
+        await book.write(signal("A", 2))
+        await book.check()
+        for end in ("-wal", "-shm"):
+            path.with_name(path.name + end).unlink()
+        copy.replace(path)
+        await book.write(signal("B", 2))
+        await book.check()
+        assert 1 == (await book.recorded.latest_of_many(["A"], 1))["A"][0].timestamp
+
+
+async def test_of_equals_the_first_counts_where_json_cannot_hold_it(book):
+    await book.write(signal("A", 1, price=math.inf))
+    await book.catch_up()
     await book.write(signal("A", 1))
-    book.sink._entries.clear()
-    assert set(SYMBOLS) == await book.unknown()
+    await book.check()
+
+
+async def test_entries_of_another_version_are_not_gone_by(book):
+    await book.write(signal("A", 1))
+    await book.catch_up()
+    await book.check()
+    book.foreign("UPDATE argo_newest SET form = 'another'")
+    await book.write(signal("A", 2))
     await book.check()
 
 

@@ -243,10 +243,10 @@ async def test_the_newest_of_many_symbols_asked_at_once_are_one_query(monkeypatc
     async with application() as argo:
         symbols = [f"S{n}" for n in range(200)]
         await record(argo, *(made(n, symbol) for symbol in symbols for n in range(2)))
-        asked: list[SinkQuery] = []
-        select = SqliteSink.select
+        asked: list[tuple[object, ...]] = []
+        read = SqliteSink._read_newest
         monkeypatch.setattr(
-            SqliteSink, "select", lambda self, query: asked.append(query) or select(self, query)
+            SqliteSink, "_read_newest", lambda *what: asked.append(what) or read(*what)
         )
         seen = capture_events(argo)
         found = await argo.map("latest", symbols, limit=1)

@@ -50,7 +50,7 @@ _OWN_TAGS = frozenset({"layer:similarity"})
 
 _MAX_READINGS = 4096
 _MAX_AUDITS_UNDER_WAY = 64
-_SHARE = 0.2
+_SHARE = 0.16
 """The share of the application's memory for known prompts and their answers."""
 PROMPT_BYTES = 12_000
 """Bytes that a prompt takes, its answer and vector included: both of 2,000 letters, about."""

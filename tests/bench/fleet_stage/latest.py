@@ -76,7 +76,7 @@ async def _measure(sink: Sink, args: argparse.Namespace) -> tuple[Sequence[float
         recorded = RecordedSignals()
         database = Database(lambda: store)
         recorded.use(database)
-        while sink.dialect == "sqlite" and (await database.newest("signals", symbols)).unknown:
+        while sink.dialect == "sqlite" and not await _held(database, symbols[0]):
             await asyncio.sleep(0.1)  # rows that nobody had asked about are caught up with
         counted = [0]
         seconds = []
@@ -89,6 +89,12 @@ async def _measure(sink: Sink, args: argparse.Namespace) -> tuple[Sequence[float
                 missing = sum(not signals for signals in found.values())
                 assert not missing or args.rows < 20 * args.asked, f"{missing} symbols are missing"
     return seconds, counted[0]
+
+
+async def _held(database: Database, symbol: str) -> bool:
+    """Return whether the newest signal is read once, and the same to all."""
+    first, second = [await database.newest("signals", [symbol]) for _ in range(2)]
+    return first[symbol] is second[symbol]
 
 
 @contextlib.asynccontextmanager
