@@ -357,11 +357,11 @@ async def test_a_kept_answer_has_a_state(opened: Opened, ttl, change, state, use
 async def test_everything_is_counted_and_a_sample_looked_at(opened, sample, looked_at) -> None:
     bytes_kept = len(b"nonsense")
     for number in range(120):
-        key = f"argo:cache:bars:{number}"
+        key = f"argo:cache:{{bars:{number}}}"
         data = await stored(opened, ttl=9.0, key=key)
         await opened.context.shared.set(key, data)
         bytes_kept += len(data)
-    await opened.context.shared.set("argo:cache:news:1", b"nonsense")
+    await opened.context.shared.set("argo:cache:{news:1}", b"nonsense")
     found = await CacheStore(opened.argo).stats(sample=sample)
     assert {"bars": 120, "news": 1} == found.entries
     assert looked_at == found.looked_at == sum(found.states.values())
@@ -374,4 +374,4 @@ def test_many_keys_are_asked_for_in_parts() -> None:
     assert [["a", "b"], ["c"]] == list(_parts(["a", "b", "c"], 2))
     assert [["a", "b"]] == list(_parts(["a", "b"], 2))
     assert [] == list(_parts([], 2))
-    assert "a:b" == _operation_of("argo:cache:a:b:1234")
+    assert "a:b" == _operation_of("argo:cache:{a:b:1234}")

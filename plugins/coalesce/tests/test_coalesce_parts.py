@@ -14,10 +14,11 @@ from argo_mw.plugin import ALONE, Call, Codecs, context_of, layers_of, operation
 from argo_mw.store import Lease
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, SlowStore, settle
 from argo_mw_coalesce import plugin
-from argo_mw_coalesce.distributed import DistributedCoalesce, _Recency, _wake
+from argo_mw_coalesce.distributed import DistributedCoalesce, _wake
 from argo_mw_coalesce.flight import Flight
 from argo_mw_coalesce.layer import Coalesce, flight_key
 from argo_mw_coalesce.loads import Loads, _Load
+from argo_mw_coalesce.recency import Recency
 from argo_mw_coalesce.shared_result import SharedResult, read_result, write_result
 
 _names = itertools.count()
@@ -330,8 +331,8 @@ async def test_who_waits_asks_for_the_lease_ever_later_up_to_an_eighth_of_its_li
         assert {} == layer._waiting
 
 
-def _recent(clock: FakeClock) -> _Recency:
-    return _Recency(clock.time(), 5.0)
+def _recent(clock: FakeClock) -> Recency:
+    return Recency(clock.time(), 5.0)
 
 
 async def test_those_who_wait_are_woken_once_whichever_has_left() -> None:
