@@ -1,7 +1,7 @@
 """Leave-one-out: what each layer brings to the whole, by what is different without it.
 
-A difference is called one only where it is beyond the noise of the seeds, which are compared in
-pairs: the same minutes, and latencies drawn alike.
+A difference counts only if it exceeds the noise of the seeds, which are compared in pairs: the same
+minutes, and latencies drawn alike.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WORTH_IT: Final[Mapping[str, str]] = {
 
 _MIN_SEEDS: Final = 3
 _NOTHING: Final = 0.01
-"""A share that is no difference, however alike the seeds are."""
+"""A share below which there is no difference, however alike the seeds are."""
 
 Verdict = Literal["better", "worse", "noise"]
 

@@ -13,7 +13,7 @@ _ALONE: Final = ("cache", "similarity")
 """The layers that change something without a cache in front; the others have scenarios."""
 _SLOW: Final = "cache"
 _SLOW_SEEDS: Final = 3
-"""Without a cache an experiment takes three times as long, and differs beyond any doubt."""
+"""Without a cache an experiment takes three times as long, and the difference is beyond doubt."""
 
 
 @frozen

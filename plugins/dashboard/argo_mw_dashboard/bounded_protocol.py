@@ -1,7 +1,7 @@
 """HTTP/1.1 of uvicorn, with bounds that it lacks: of connections, and of time at both ends.
 
-A program that works may show the dashboard itself: other users of its machine, who can connect, are
-to take neither its file descriptors nor its memory.
+A working program may show the dashboard itself: other users of its machine, who can connect, must
+not exhaust its file descriptors or its memory.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ MAX_CONNECTIONS: Final = 200
 """Connections at the same time; any other is closed at once."""
 
 HEADER_TIMEOUT: Final = 10.0
-"""Seconds in which a request has to be there, and any after it."""
+"""Seconds within which each request has to be complete."""
 
 WRITE_TIMEOUT: Final = 30.0
-"""Seconds in which a page has to take some of what it is sent."""
+"""Seconds within which a page has to read some of what it is sent."""
 
 
 class BoundedProtocol(H11Protocol):
@@ -39,13 +39,13 @@ class BoundedProtocol(H11Protocol):
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
+        """Stop all timers."""
         self._have_headers()
         self._taking.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take *data*; what is not a whole request by then has to become one in time."""
+        """Take *data*; if the request is not complete with it, limit the time for the rest."""
         super().data_received(data)
         cycle: RequestResponseCycle | None = self.cycle  # none before the first request
         if not (cycle is None or cycle.response_complete):
@@ -54,7 +54,7 @@ class BoundedProtocol(H11Protocol):
             self._await_headers()
 
     def pause_writing(self) -> None:
-        """Send no more until the page has taken some of what it was sent."""
+        """Send no more until the page has read some of what it was sent."""
         super().pause_writing()
         self._taking.start()
 

@@ -1,4 +1,4 @@
-"""The feed: one reading every two seconds for all pages that look, and none while none does."""
+"""The feed: one reading every two seconds for all pages that are open, and none while none is."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class DashboardPlugin:
 
     @hookimpl
     async def shutdown(self) -> None:
-        """Show the dashboard no more."""
+        """Stop showing the dashboard."""
         if self.shown is not None:
             await self.shown.aclose()
 
@@ -57,6 +57,6 @@ class DashboardPlugin:
             return
         log.info("the dashboard is shown", url=self.shown.address)
         if config.open:
-            # The user who has this configured sits before it, and may have no browser here.
+            # Printed as well, since the user may have no browser on this machine.
             say(f"the dashboard is at {self.shown.url}")
             await asyncio.to_thread(open_in_browser, self.shown.url, context.state_dir)

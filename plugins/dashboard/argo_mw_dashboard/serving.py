@@ -91,7 +91,7 @@ class Dashboard:
         return self.url.partition("#")[0]
 
     async def aclose(self) -> None:
-        """Show it no more. Idempotent."""
+        """Stop showing it. Idempotent."""
         self.site.close()
         self._server.should_exit = True
         await asyncio.wait([self._serving], timeout=_GRACE)
@@ -99,15 +99,15 @@ class Dashboard:
         await asyncio.wait([self._serving])
 
     async def wait(self) -> None:
-        """Return when it is shown no more."""
+        """Wait until it is no longer shown."""
         await asyncio.wait([self._serving])
 
 
 def open_in_browser(url: str, folder: Path) -> bool:
     """Open *url* in the user's browser; return whether there is one.
 
-    By way of a private file in *folder*: other users can read the arguments of a process, and the
-    URL holds the token.
+    The browser is given a private file in *folder*: other users can read the arguments of a
+    process, and the URL holds the token.
     """
     page = folder / _OPENING
     page.unlink(missing_ok=True)

@@ -32,14 +32,14 @@ def keys() -> None:
     "operations",
     multiple=True,
     metavar="PATTERN",
-    help="An operation that it may ask, such as 'claude*'; repeatable. All without.",
+    help="An operation that it may ask, such as 'claude*'; repeatable; by default all.",
 )
 @click.option(
     "--model",
     "models",
     multiple=True,
     metavar="PATTERN",
-    help="A model that it may ask, such as 'claude-haiku-*'; repeatable. All without.",
+    help="A model that it may ask, such as 'claude-haiku-*'; repeatable; by default all.",
 )
 @click.option("--usd", type=click.FloatRange(0), help="What its requests may cost in each period.")
 @click.option(

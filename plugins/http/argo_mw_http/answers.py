@@ -1,4 +1,4 @@
-"""Answers: what came over the wire, as it is kept for others."""
+"""Answers: responses as they came over the wire, in the form in which they are kept for others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOP_BY_HOP: Final = frozenset(
 )
 """Headers that speak of one connection (RFC 9110)."""
 _OF_ONE_MOMENT: Final = ("ratelimit", "x-ratelimit", "x-rate-limit")
-"""What headers begin with that say how often the service may still be asked."""
+"""Prefixes of headers that say how often the service may still be asked."""
 _OF_ONE_CALLER: Final = frozenset(["set-cookie", "set-cookie2"])
 _OF_THE_BODY: Final = frozenset(
     ["content-encoding", "content-length", "content-range", "content-type"]
@@ -45,9 +45,9 @@ class HttpAnswer:
         headers: Names and values: those that hold for everyone who is served it.
         body: The body, compressed as it came.
         version: The protocol's version.
-        reason: The words beside the status.
-        varied: The names of headers by which the service tells answers apart, and digests of what
-            the request said there.
+        reason: The status line's reason phrase.
+        varied: The names of the headers by which the answer varies, with digests of the request's
+            values.
     """
 
     status: int
@@ -74,14 +74,14 @@ class HttpAnswer:
         return tuple((condition, value) for condition, value in found if value)
 
     def confirmed(self, by: HttpAnswer) -> HttpAnswer:
-        """Return this answer, which the response *by* says is still the one."""
+        """Return this answer, updated with the response *by*, which confirms it."""
         newer = tuple(one for one in by.headers if one[0].lower() not in _OF_THE_BODY)
         names = {name.lower() for name, _ in newer}
         kept = (one for one in self.headers if one[0].lower() not in names)
         return evolve(self, headers=(*kept, *newer))
 
     def is_confirmed_by(self, other: HttpAnswer) -> bool:
-        """Return whether the response *other* with status 304 speaks of this answer."""
+        """Return whether *other*, a response with status 304, is about this answer."""
         mine, theirs = self.header("etag"), other.header("etag")
         return not (mine and theirs) or _weak(mine) == _weak(theirs)
 

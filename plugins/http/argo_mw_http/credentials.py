@@ -1,4 +1,4 @@
-"""Credentials: which headers, parameters and parts of paths are, by their names."""
+"""Recognizing credentials among headers, parameters and parts of paths, by their names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _CREDENTIAL: Final = re.compile(
     r"api[-_]?key|access[-_]?key|secret|token|signature|passw|authori[sz]|credential|session|cookie"
     r"|(?:^|[-_])(?:auth|key|sig|sign|pwd|jwt)(?:$|[-_])"
 )
-"""What the names of credentials have in them."""
+"""Words that occur in the names of credentials."""
 _SURELY: Final = re.compile(
     r"^(?:proxy-)?authorization$|^cookie$|api[-_]?key|access[-_]?key|secret|(?:auth|access)[-_]?token"
 )
-"""Names of what is a credential in any case; a token may also be the mark of a page."""
+"""Names that always mean a credential; a token may also mark a page."""
 _MAX_NAME: Final = 200
 """Characters of a name that are looked at; one with a longer name counts as a credential."""
 

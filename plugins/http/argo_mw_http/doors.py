@@ -1,4 +1,4 @@
-"""Doors: what transports of all libraries do with a request, and how they are made."""
+"""Doors: transports that send requests through the chain, for each library."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ from argo_mw_http.routes import Match
 T = TypeVar("T")
 
 _MAX_THREADS: Final = 10_000
-"""More than a process has callers that wait for a synchronous client, each in a thread anyway."""
+"""More threads than a process has callers of synchronous clients, each of which has a thread
+anyway."""
 
 _senders = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="argo-mw:http")
 # The loop's own executor has four threads more than cores, for which all others would wait.
@@ -68,7 +69,7 @@ class Door:
                 return await self._routed(request, read, match, plugin.config.max_bytes)
             return await self._inner.handle_async_request(request)
         finally:
-            if tags:  # whatever came of it: a change may be made though no response arrives
+            if tags:  # in any case: a change may have been made though no response arrives
                 await context.invalidate(tags)
 
     async def _routed(self, request: Any, read: HttpRequest, match: Match[Route], most: int) -> Any:
@@ -223,7 +224,7 @@ async def _plugin_of(argo: Argo) -> HttpPlugin:
 
 
 async def _in_thread(function: Callable[[], T], late: Callable[[T], object]) -> T:
-    """Return what *function* returns, which waits for the network, from a thread of its own.
+    """Run *function*, which waits for the network, in a thread of its own, and return its result.
 
     A thread cannot be interrupted: what it returns after its caller has left is given to *late*.
     """

@@ -152,7 +152,7 @@ async def exchange(
         asked: The request.
         send: Sends it, with further headers, and returns what comes.
         drop: Lets go of a response that its caller waits for no longer.
-        told: Takes what the chain says of the response, where it says something.
+        told: Takes what the chain says of the response, if anything.
 
     Raises:
         DeadlineExceeded: The caller's patience, or a limit of the configuration, has ended.
@@ -266,7 +266,7 @@ class _Attempt(Generic[R]):
         """Send the request, with *conditions* beside its own headers."""
         self._stop_waiting()
         self.sent = True
-        await self._release()  # what a first request brought was not to the point
+        await self._release()  # what a first request brought did not fit
         try:
             arrived = await self._send(conditions)
         except Exception as error:
@@ -299,7 +299,7 @@ class _Attempt(Generic[R]):
         return own
 
     async def end(self) -> None:
-        """Let go of what came, or is still to come: its caller has something else, or has left."""
+        """Release what came, or is still to come: the caller has another response, or has left."""
         self._left = True
         await self._release()
 
@@ -310,6 +310,6 @@ class _Attempt(Generic[R]):
 
 def _may_differ(failure: UpstreamError) -> bool:
     """Return whether a request of one's own may bring more than the one that ended in *failure*."""
-    # Where there is no connection to be had, there is none for any of them.
+    # If no connection can be made, none of them can make one.
     raised = failure.raised
     return raised is None or ran_out_of_time(raised) or not never_sent(raised)

@@ -28,7 +28,7 @@ class HttpFailed(UpstreamError):
 
 
 def is_failure_of(status: int) -> bool:
-    """Return whether *status* says that the service failed, rather than what it was asked for."""
+    """Return whether *status* means that the service failed, not that the request was wrong."""
     return status >= _SERVER_ERRORS or status in _FAILURES
 
 
@@ -89,7 +89,7 @@ def _kinds(error: BaseException) -> frozenset[str]:
 
 
 def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield *error* and its causes, each once: they may lead in a circle."""
+    """Yield *error* and its causes, each once, since they may form a cycle."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         yield error

@@ -1,7 +1,7 @@
 """Freshness: what the headers of a response say of its life, by RFC 9111.
 
-Only what caps a life is read: no life is guessed from a date of change, and no stale answer is
-served because a header allows it; a route's own ``grace`` says that.
+Headers only shorten a life: none is guessed from Last-Modified, and no stale answer is served
+because a header allows it; a route's own ``grace`` decides that.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def life_of(answer: HttpAnswer, now: float, *, public: bool) -> Life:
 def directives_of(header: str) -> Mapping[str, str]:
     """Return the directives of a Cache-Control, by their names in lower case.
 
-    Of one that is given twice with different values, the least.
+    If one is given twice, its smaller value counts.
     """
     found: dict[str, str] = {}
     for one in parse_http_list(header):

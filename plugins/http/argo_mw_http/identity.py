@@ -1,8 +1,8 @@
 """Identity: what of a request decides its answer, as a digest.
 
-Whatever is not known to leave answers alone divides requests: a header too many costs a request,
-one too few gives a client the answer of another. A route may name what decides; credentials
-divide all the same, unless the route names those too. Everything is a digest, since any part of a
+Everything that may affect an answer keeps requests apart: a header too many costs a request, one
+too few gives a client the answer of another. A route may name what decides; credentials still keep
+requests apart, unless the route names those too. Everything is a digest, since any part of a
 request may be a secret: a path, a parameter, a header.
 """
 
@@ -22,8 +22,8 @@ from argo_mw_http.credentials import is_credential, is_set_aside
 PORTS: Final = {"http": 80, "https": 443}
 """The ports of schemes, where a URL names none."""
 _INDIFFERENT: Final = frozenset(["cache-control", "pragma", "priority"])
-"""Headers from which no answer follows, beside those for tracing, counting and carrying; where one
-does, the answer says so in its Vary."""
+"""Headers that decide no answer, besides those for tracing, counting and transport; if one does,
+the answer's Vary says so."""
 _ALWAYS: Final = frozenset(["accept-encoding", "host"])
 """Headers that decide whatever a route says: bodies are kept compressed as they came, and several
 hosts may have one address."""

@@ -17,7 +17,7 @@ _MAX_DECODED: Final = 64 * 1024 * 1024
 """Bytes of a body, decompressed, in which errors are looked for."""
 _CHUNK: Final = 64 * 1024
 _STEP: Final = 4096
-"""Bytes that are decompressed at once: what is behind the end of a part is copied for each part."""
+"""Bytes that are decompressed at once: what follows the end of a part is copied for each part."""
 _ESCAPES: Final = (("~1", "/"), ("~0", "~"))
 _MAX_DIGITS: Final = 9
 
@@ -90,7 +90,7 @@ def _ungzip(body: bytes) -> bytes:
 def _undeflate(body: bytes) -> bytes:
     try:
         return _inflate(body, zlib.MAX_WBITS)
-    except zlib.error:  # without the frame that the standard asks for, as some servers send it
+    except zlib.error:  # some servers omit the wrapper that the standard requires
         return _inflate(body, -zlib.MAX_WBITS)
 
 

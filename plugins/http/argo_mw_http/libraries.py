@@ -31,7 +31,7 @@ _LIVE: Final = (
     "multipart/x-mixed-replace",
     "text/event-stream",
 )
-"""Kinds of content that come for as long as a client listens."""
+"""Content types of streams that last as long as a client listens."""
 _SWITCHED: Final = 101
 _NO_BODY: Final = (204, 304)
 
@@ -205,12 +205,12 @@ class Library:
         return Arrived(_answer(request, response, headers, body), response)
 
     def _goes_on(self, response: Any, begun: bytes, pieces: Any, limit: int) -> Arrived[Any]:
-        """Return what a body brings that is too large to share: its caller reads on in it."""
+        """Return a body that is too large to share: its caller reads on in it."""
         response.stream = self._body(begun, pieces, response.stream)
         return Arrived(NotShared(_too_large(limit), response.status_code), response)
 
     def _broke_off(self, response: Any, begun: bytes, error: Exception) -> Arrived[Any]:
-        """Return what a body brings that broke off: its caller reads as far as it came."""
+        """Return a body that broke off: its caller reads as far as it came."""
         response.stream = self._body(begun, error=error)
         return Arrived(NotShared("it broke off", response.status_code), response, error)
 

@@ -1,7 +1,7 @@
 """Patterns of paths: ``/v2/stocks/{symbol}/bars``.
 
-A named part stands for one segment, or for what of it lies between a fixed beginning and a fixed
-end. No pattern is searched for, so that matching takes one look at each character of a path.
+A named part stands for one segment, or for the part of it between a fixed beginning and a fixed
+end. Patterns are compared from the start, so matching looks at each character of a path once.
 """
 
 from __future__ import annotations

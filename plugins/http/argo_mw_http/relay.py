@@ -1,4 +1,4 @@
-"""Relay: sends the requests of programs that come through a gateway."""
+"""The relay: sends the requests of programs that come through a gateway."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GATEWAY_TIMEOUT: Final = 504
 
 
 async def _over_the_network() -> httpx2.AsyncBaseTransport:
-    # The authorities that are trusted take some 20 ms to be read.
+    # Reading the trusted authorities takes some 20 ms.
     trusted = await asyncio.to_thread(httpx2.create_ssl_context)
     return httpx2.AsyncHTTPTransport(verify=trusted, limits=_LIMITS)
 

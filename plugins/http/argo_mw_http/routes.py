@@ -1,4 +1,4 @@
-"""Routes: which of them a request belongs to."""
+"""Routes: finding the one that a request belongs to."""
 
 from __future__ import annotations
 

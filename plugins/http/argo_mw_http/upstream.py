@@ -104,7 +104,7 @@ class Api:
             outcome = await self._judged(route, held.confirmed(came), 1)
             if isinstance(outcome.value, HttpAnswer):
                 return outcome.evolve(notes=(*outcome.notes, Note(NAME, "has not changed (304)")))
-        # It speaks of another answer, or forbids that this one is for others.
+        # It is about another answer, or forbids sharing this one.
         self._validated.forget(call)
         await self._context.charge_extra(call)
         return await self._judged(route, await sender.send(()), 2)
@@ -167,7 +167,7 @@ class Api:
 
 
 def _not_kept(came: HttpAnswer | NotShared, cost: Cost, now: float, why: str) -> Outcome:
-    # No layer keeps what is out of date at once.
+    # An answer that is out of date at once is kept by no layer.
     return Outcome(came, cost=cost, expires_at=now, notes=(Note(NAME, f"not kept: {why}"),))
 
 

@@ -1,4 +1,4 @@
-"""Answers that can be asked for with the condition that they have changed."""
+"""Answers that can be revalidated with a conditional request."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ MODEL: Final = "gen_ai.response.model"
 ERROR: Final = "error.type"
 
 _COUNTED_ELSEWHERE: Final = frozenset({"hit", "joined", "bypassed"})
-"""Acts of layers that are not always announced, or are a metric of their own."""
+"""Acts of layers that are not always announced, or have a metric of their own."""
 
 AGES: Final = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 """Upper bounds of the buckets of ages, in seconds."""
@@ -197,7 +197,7 @@ CALLS: Final = (
     ),
     Metric(
         "argo_mw.call.duration", "histogram", "s",
-        "How long callers waited; those whose answer was at hand, not at all",
+        "How long callers waited; 0 where the answer was at hand",
         (OPERATION, "argo_mw.waited"), _durations,
     ),
     Metric(
@@ -248,12 +248,12 @@ UPSTREAMS: Final = (
         (UPSTREAM, GUARD, "argo_mw.limit"), _left,
     ),
     Metric(
-        "argo_mw.guard.limit", "gauge", "", "What there is of it when nothing is used",
+        "argo_mw.guard.limit", "gauge", "", "The whole limit, of which nothing is used",
         (UPSTREAM, GUARD, "argo_mw.limit"), _limits,
     ),
     Metric(
         "argo_mw.guard.state", "gauge", "",
-        "1 for what a guard of an upstream is in, 0 for all else",
+        "1 for each state that a guard of an upstream is in, 0 for the others",
         (UPSTREAM, GUARD, STATE), _guard_states,
     ),
     Metric(
@@ -279,11 +279,11 @@ LAYERS: Final = (
         (LAYER, OPERATION), _of_layers(lambda one: one.saved_usd),
     ),
     Metric(
-        "argo_mw.layer.actions", "counter", "{action}", "What layers did, but for answering",
+        "argo_mw.layer.actions", "counter", "{action}", "What layers did besides answering",
         (LAYER, "argo_mw.action"), _actions,
     ),
     Metric(
-        "argo_mw.layer.bypasses", "counter", "{call}", "Calls that passed a broken layer by",
+        "argo_mw.layer.bypasses", "counter", "{call}", "Calls that bypassed a broken layer",
         (LAYER,), _bypasses,
     ),
     Metric(
@@ -307,7 +307,7 @@ LAYERS: Final = (
 
 ROLLOUT: Final = (
     Metric(
-        "argo_mw.flag.state", "gauge", "", "1 for what a flag is set to, 0 for all else",
+        "argo_mw.flag.state", "gauge", "", "1 for the state that a flag is in, 0 for the others",
         (FLAG, STATE), _flag_states,
     ),
     Metric(
@@ -324,7 +324,7 @@ ROLLOUT: Final = (
     ),
     Metric(
         "argo_mw.arm.failures", "counter", "{call}",
-        "Those of them that failed; who left, or asked for what is not there, is none",
+        "Those of them that failed; a caller that left, or a missing subject, is none",
         (FLAG, ARM, OPERATION), _of_arms(lambda one: one.failures),
     ),
     Metric(
@@ -337,7 +337,7 @@ ROLLOUT: Final = (
     ),
     Metric(
         "argo_mw.arm.duration", "histogram", "s",
-        "How long callers in an arm waited; those whose answer was at hand, not at all",
+        "How long callers in an arm waited; 0 where the answer was at hand",
         (FLAG, ARM, OPERATION), _of_arms(_with_hits),
     ),
 )  # fmt: skip

@@ -22,7 +22,7 @@ from argo_mw_metrics.sampler import PATIENCE, Sampler
 log = Log("argo_mw")
 
 _FRESH: Final = 1.0
-"""Seconds for which a moment does for all instruments: a collection asks them one by one."""
+"""Seconds for which one moment serves all instruments: a collection asks them one by one."""
 
 
 @frozen(eq=False)
@@ -66,7 +66,7 @@ class Observables:
             self._show(name, create, self._gauge_reader(name))
 
     def close(self) -> None:
-        """Have none of them read any more. Idempotent."""
+        """Stop all readings. Idempotent."""
         for shown in self._by_name.values():
             shown[:] = [one for one in shown if one.owner is not self]
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
 
 TOKEN_FILE = "metrics.token"  # noqa: S105 - the name of a file
-"""The file in the state directory that holds what another machine has to present."""
+"""The file in the state directory with the token that another machine has to present."""
 
 _SCOPE = "argo_mw"
 log = Log("argo_mw")
@@ -172,7 +172,7 @@ def _guard(config: MetricsConfig, context: Context) -> WebGuard:
         ConfigError: The file of the token cannot be used.
         OSError: It cannot be read or written.
     """
-    # On loopback nothing is asked for, and nothing that could be guessed is taken.
+    # On loopback no token is required; this one is random, so that none can be guessed.
     free = is_loopback(config.host)
     token = Secret(token_urlsafe())
     if not free:

@@ -94,7 +94,7 @@ def buckets(histogram: Histogram, bounds: tuple[float, ...]) -> list[tuple[float
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """Answers each request in a thread, so that a slow client holds up nobody."""
+    """Answers each request in a thread, so that a slow client delays no other."""
 
     daemon_threads = True
     request_queue_size = MAX_CLIENTS
@@ -120,7 +120,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             self._places.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Do without the traceback that would go to standard error: the client has left."""
+        """Print no traceback to standard error: the client has left."""
 
 
 class _IPv6Server(_Server):
@@ -154,7 +154,7 @@ class Prometheus:
                 "argo-mw-metrics[prometheus], or remove port"
             )
             raise ConfigError(msg) from error
-        # Registered without being described: that would collect once, for nothing.
+        # Registered without a description, since making one would collect once for nothing.
         registry = CollectorRegistry(auto_describe=False)
         registry.register(Exposition(sampler))
         self._answer: WSGIApplication = guarded(make_wsgi_app(registry), guard)

@@ -34,7 +34,7 @@ class Sampler:
         moments: Takes moments.
         gauges: Current values that plugins offer.
         gen_ai: Whether the conventions for generative AI are opted into.
-        clock: Seconds by which it is told how old a moment is.
+        clock: Returns monotonic seconds, to tell how old a moment is.
 
     Attributes:
         metrics: The metrics of the chain.

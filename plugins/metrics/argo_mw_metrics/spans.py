@@ -221,7 +221,7 @@ class Spans:
         return current if current in siblings else next(iter(siblings))
 
     def _link(self, span: Span, call: Call) -> None:
-        # The latest: an earlier one, which an invalidation has outdated, is joined no more.
+        # The latest one: an earlier one was outdated by an invalidation, and no call joins it.
         for flight in reversed(self._flights.get(call.key, {})):
             context = flight.span.get_span_context()
             span.add_link(context, {"argo_mw.relation": "waits for the load of"})

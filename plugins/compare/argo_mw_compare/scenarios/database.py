@@ -193,13 +193,13 @@ class Database:
         Returns:
             Seconds of each call by signals a second, and those of a burst of calls.
         """
-        # As the calls that are recorded, whose receipts are wanted.
+        # Like the recorded calls, whose receipts are awaited.
         caller = argo.options(extensions={"persist.receipts": []})
 
         async def write(number: int) -> None:
             await caller.call("given_signal", number=number)
 
-        # No write makes kept answers old here, so none is taken.
+        # No write outdates kept answers here, so kept ones are not used.
         reader = argo.options(refresh=True)
 
         async def read(symbol: str) -> int:
@@ -252,7 +252,7 @@ class Database:
     ) -> Seen:
         seen = Seen(burst_rows=self.burst)
         numbers = iter(range(self.rows, 10 * self.rows + 100_000))
-        await write(next(numbers))  # What the first one opens is not what each one takes.
+        await write(next(numbers))  # The first one also opens connections, so it is not counted.
         await read(self.names[0])
         for rate in self.rates:
             writing = asyncio.create_task(self._write_at(rate, write, numbers))
@@ -380,7 +380,7 @@ def _none(name: str, title: str, plan: str, before: float, after: float) -> Prom
 
 
 async def _longest_pause() -> float:
-    """Return the longest time in seconds for which the loop did not get here, once cancelled."""
+    """Return, once cancelled, the longest pause of the event loop in seconds."""
     longest, last = 0.0, time.perf_counter()
     try:
         while True:

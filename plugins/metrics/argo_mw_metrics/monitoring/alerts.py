@@ -139,7 +139,7 @@ ALERTS: Final = (
         _new("argo_mw_layer_bypasses_total"),
         "0m",
         "warning",
-        "The layer {{ $labels.argo_mw_layer }} has a bug, and calls pass it by",
+        "The layer {{ $labels.argo_mw_layer }} has a bug and is bypassed",
         "Read the log; argo-mw flags kill {{ $labels.argo_mw_layer }} switches it off",
     ),
     Alert(

@@ -140,7 +140,7 @@ OVERVIEW: Final = Dashboard(
                     "ops",
                 ),
                 Panel(
-                    "Calls that passed a broken layer by",
+                    "Calls that bypassed a broken layer",
                     [
                         Query(
                             grouped(rate("argo_mw_layer_bypasses_total"), "argo_mw_layer"),
