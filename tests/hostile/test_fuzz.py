@@ -48,7 +48,7 @@ from argo_mw_similarity.finder import MAX_CHARACTERS
 from argo_mw_similarity.lexicon import load as load_lexicon
 from argo_mw_similarity.prompt import Prompts
 from argo_mw_similarity.reading import Reading, read
-from argo_mw_similarity.text import normal
+from argo_mw_similarity.text import flattened
 from tests.hostile.growth import HELD, seconds
 
 REPRODUCIBLE = settings.default is not None and settings.default.derandomize
@@ -424,7 +424,7 @@ KNOWN = [read(prompt.decode(), LEXICON) for prompt in PROMPTS]
 def test_a_prompt_is_prepared_and_compared(text: str, known: Reading) -> None:
     def prepares() -> None:
         collapse(text)
-        normal(text)
+        flattened(text)
         READER.momentary(text)
 
     within_a_moment(prepares)

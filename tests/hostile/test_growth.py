@@ -31,7 +31,7 @@ from argo_mw_similarity.normal_form import normal_form
 from argo_mw_similarity.prompt import Prompts
 from argo_mw_similarity.reading import read
 from argo_mw_similarity.same_question import verdict_in
-from argo_mw_similarity.text import code_blocks, normal
+from argo_mw_similarity.text import code_blocks, flattened
 from tests.hostile.growth import HELD, seconds, superlinear
 from tests.hostile.patterns import ROOT, compiled, texts
 
@@ -87,7 +87,7 @@ STEPS: Mapping[str, Callable[[str], object]] = {
     "market: an error": lambda text: judge("massive", RULES, Failure(500, text)),
     "market: a symbol": read_symbol,
     "similarity: moments": Prompts(frozenset({"now", "今"})).momentary,
-    "similarity: the same text": normal,
+    "similarity: the same text": flattened,
     "similarity: a verdict": verdict_in,
     "similarity: code": code_blocks,
     "similarity: the normal form": lambda text: normal_form(text, _lexicon()),

@@ -23,7 +23,7 @@ from argo_mw_similarity.lexicon import Lexicon
 from argo_mw_similarity.normal_form import normal_form
 from argo_mw_similarity.questions import questions
 from argo_mw_similarity.tense import is_finite_past, is_perfect
-from argo_mw_similarity.text import Token, code_blocks, normal, tokenize
+from argo_mw_similarity.text import Token, code_blocks, flattened, tokenize
 
 
 @frozen
@@ -103,7 +103,7 @@ def read(text: str, lexicon: Lexicon) -> Reading:
     doubtful = frozenset(t.text for t in tokens if _is_doubtful(t, lexicon))
     corrections = {word: lexicon.correction(word) or word for word in doubtful}
     return Reading(
-        normal=normal(text),
+        normal=flattened(text),
         code=code_blocks(text),
         script=_script(text),
         english=_english(tokens, lexicon),
@@ -117,7 +117,7 @@ def read(text: str, lexicon: Lexicon) -> Reading:
         roles=roles,
         order=tokens,
         doubtful=doubtful,
-        embedded=replaced(normal(text), corrections),
+        embedded=replaced(flattened(text), corrections),
     )
 
 

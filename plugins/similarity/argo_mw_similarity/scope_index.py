@@ -11,7 +11,7 @@ from argo_mw_similarity.alias import Alias
 from argo_mw_similarity.known_answer import KnownAnswer
 from argo_mw_similarity.slot_index import SlotIndex
 from argo_mw_similarity.slots import Tolerance, mismatch
-from argo_mw_similarity.text import normal
+from argo_mw_similarity.text import flattened
 from argo_mw_similarity.vector_index import VectorIndex
 
 
@@ -50,7 +50,7 @@ class ScopeIndex:
         self.remove(answer.number)
         self._answers[answer.number] = answer
         if answer.slots is None:
-            self._by_text[normal(answer.text)] = answer.number
+            self._by_text[flattened(answer.text)] = answer.number
         else:
             self._slots.add(answer.number, answer.slots)
         if answer.vector is not None and answer.model == self._model:
@@ -68,7 +68,7 @@ class ScopeIndex:
         It takes the place of what was said before of the same prompt and answer.
         """
         self.remove(alias.number)
-        text = normal(alias.text)
+        text = flattened(alias.text)
         gone = []
         if (before := self._verdicts.get((text, alias.answer))) is not None:
             self.remove(before)
@@ -86,7 +86,7 @@ class ScopeIndex:
     def remove(self, number: int) -> None:
         """Remove the answer or the alias *number*, if it is here."""
         if (alias := self._aliases.pop(number, None)) is not None:
-            text = normal(alias.text)
+            text = flattened(alias.text)
             if self._verdicts.get((text, alias.answer)) == number:
                 del self._verdicts[text, alias.answer]
             pairs = self._pairs[alias.answer]
@@ -99,7 +99,7 @@ class ScopeIndex:
         answer = self._answers.pop(number, None)
         if answer is None:
             return
-        key = normal(answer.text)
+        key = flattened(answer.text)
         if self._by_text.get(key) == number:
             del self._by_text[key]
         self._index.remove(number)
@@ -107,7 +107,7 @@ class ScopeIndex:
 
     def by_text(self, text: str) -> tuple[KnownAnswer | None, Alias | None]:
         """Return the newest answer to *text*, and the alias by which it is one, if it is by one."""
-        number = self._by_text.get(normal(text))
+        number = self._by_text.get(flattened(text))
         if number is None:
             return None, None
         alias = self._aliases.get(number)
@@ -121,7 +121,7 @@ class ScopeIndex:
 
     def verdict(self, text: str, number: int) -> Alias | None:
         """Return what was said of *text* and the answer *number*, if anything was."""
-        known = self._verdicts.get((normal(text), number))
+        known = self._verdicts.get((flattened(text), number))
         return None if known is None else self._aliases[known]
 
     def pairs(self, number: int) -> list[tuple[float, bool]]:

@@ -92,10 +92,10 @@ class Token:
     parts: dict[str, str] = field(factory=dict, eq=False, repr=False)
 
 
-def normal(text: str) -> str:
-    """*text* with what never matters outside of code removed: width, quotes, runs of spaces.
+def flattened(text: str) -> str:
+    """Return *text* without what never matters outside of code: kinds of quotes, runs of spaces.
 
-    Prompts of equal normal form are the same prompt. Text that holds code keeps its layout.
+    Prompts that are equal then are the same prompt. Text that holds code keeps its layout.
     """
     folded = unicodedata.normalize("NFC", text).strip()
     if "\n" in folded or "`" in folded or "\t" in folded:

@@ -15,7 +15,7 @@ from argo_mw_similarity.finder import not_compared
 from argo_mw_similarity.lexicon import load, word_class
 from argo_mw_similarity.prompt import Prompts
 from argo_mw_similarity.reading import read
-from argo_mw_similarity.text import normal
+from argo_mw_similarity.text import flattened
 
 
 @frozen
@@ -49,7 +49,7 @@ async def tried(config: SimilarityConfig, context: Context, known: str, asked: s
     policy = policy_of(config, lexicon, others)
     if why := _kept_apart(known, asked, *directories):
         return Trial(policy.name, reasons=(why,))
-    if normal(known) == normal(asked):
+    if flattened(known) == flattened(asked):
         return Trial(policy.name, 1.0, serve=True)
     for name, text in (("A", known), ("B", asked)):
         if why := not_compared(text):

@@ -12,7 +12,7 @@ from attrs import frozen
 from argo_mw_similarity.finder import not_compared
 from argo_mw_similarity.lexicon import word_class
 from argo_mw_similarity.prompt import Prompts
-from argo_mw_similarity.text import normal
+from argo_mw_similarity.text import flattened
 
 
 @frozen
@@ -51,7 +51,7 @@ def apart() -> Callable[[Case], str]:
     prompts = Prompts(word_class("moment"))
 
     def why(case: Case) -> str:
-        if normal(case.a) == normal(case.b):
+        if flattened(case.a) == flattened(case.b):
             return "identical"
         if any(prompts.momentary(text) or not_compared(text) for text in case.pair):
             return "not_looked_up"
