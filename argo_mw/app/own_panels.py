@@ -18,7 +18,7 @@ from argo_mw.model.panel import Button, Column, Line, Panel, Shape, Tone, View
 log = Log("argo_mw")
 
 _NOT_ASKED: Final = (False, "not asked by this program")
-"""What is said of an upstream that a program does not use: no quota is looked up for that."""
+"""What is shown of an upstream that a program does not use: its quota is not looked up."""
 
 
 def panels_of(engine: Engine, context: Context) -> Sequence[Panel]:

@@ -16,7 +16,7 @@ WINDOW: Final = 15.0
 _LEAST: Final = 0.1
 
 _OFF: Final = 5.0
-"""Seconds by which publications may be late; beyond that the clock of an instance was put back."""
+"""Seconds by which publications may be late; beyond that, an instance's clock was set back."""
 
 
 @frozen
@@ -62,7 +62,7 @@ class _Readings:
             since_start = newest.counts.at - newest.counts.started
             if since_start > 0:
                 return newest.counts, max(_LEAST, since_start)
-            silent = True  # its clock was put back since: how long it has counted is not known
+            silent = True  # its clock was set back since: how long it has counted is not known
         before = newest if silent else self.kept[0]
         return newest.counts.since(before.counts), newest.seconds_since(before)
 

@@ -29,8 +29,8 @@ _UNDER_WAY: Final = "what argo-mw doctor finds is not known yet"
 class WatchedDiagnosis:
     """What is not well about an application, for all screens that show it.
 
-    A diagnosis asks services that may be down, and then takes seconds: no screen waits for it but
-    at first.
+    A diagnosis asks services, and takes seconds if they are down: only a screen's first reading
+    waits for it.
 
     Args:
         diagnose: Makes a diagnosis.

@@ -1,4 +1,4 @@
-"""Order: where each layer stands in the chain."""
+"""The order of layers: where each stands in the chain."""
 
 from __future__ import annotations
 

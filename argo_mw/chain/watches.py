@@ -96,7 +96,7 @@ class Watching:
         """End the current block if *now* is past it; return it if anything was counted."""
         number = int(now // self.watch.seconds)
         if self.number - KEPT_BLOCKS < number <= self.number:
-            return None  # also where the clock was put back a little: no block is written twice
+            return None  # even if the clock was set back a little: no block is written twice
         rows: dict[str, Mapping[str, SubjectCounts]] = {}
         dropped = 0
         for name, arm in self.arms.items():

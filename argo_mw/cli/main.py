@@ -28,7 +28,8 @@ _OWN = {
     "top": "argo_mw.cli.top:top",
 }
 _BEGIN_THEIR_LOG = {"flags"}
-"""Commands that are to be quick: the library that writes the log takes a third of their time."""
+"""Commands that must be quick: importing the library that writes the log is a third of their
+time."""
 
 
 @click.group(cls=PluginGroup, own=_OWN, context_settings={"help_option_names": ["-h", "--help"]})

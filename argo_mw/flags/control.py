@@ -60,7 +60,7 @@ class FlagControl(Protocol):
         """Hold flag *name* off as :meth:`kill` does, and show *why*; for the *fleet*, if so."""
 
     async def revive(self, name: str, *, fleet: bool = False) -> bool:
-        """Take a kill or a rollback of flag *name* back, for the *fleet*; else as :meth:`set`."""
+        """Undo a kill or a rollback of flag *name*; *fleet* and result are as of :meth:`set`."""
 
     async def unset(self, name: str, *, fleet: bool = False) -> bool:
-        """Take away all that was set for flag *name*, for the *fleet*; else as :meth:`set`."""
+        """Take away all that was set for flag *name*; *fleet* and result are as of :meth:`set`."""

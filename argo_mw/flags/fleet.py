@@ -1,8 +1,8 @@
 """What a fleet has set its flags to, as a value that any two processes can merge.
 
 Each flag has two parts, each with the moment at which it was last changed: what was set, and
-whether it is held off. Of either part the later one counts, so whatever is merged, in whatever
-order and however often, leads to the same, and a kill outlives what others set meanwhile.
+whether it is held off. The later change of each part counts, so merging gives the same in any order
+and however often, and a kill outlives what others set meanwhile.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from argo_mw.config.state_dir import STATE_DIR
 
 
 class IsolatedTests:
-    """A suite in which the applications of each test keep their state in a new directory."""
+    """A suite whose applications keep their state in a new directory for each test."""
 
     @pytest.fixture(autouse=True)
     def _isolated_state(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,8 +52,8 @@ def keys() -> None:
 @click.option(
     "--pass-through/--no-pass-through",
     default=None,
-    help="Whether it may ask what the gateway does not read, such as files and batches, which "
-    "tenants share at the provider. By default without --tenant only.",
+    help="Whether it may send what the gateway passes on unread, such as files and batches, which "
+    "tenants share at the provider; by default only without --tenant and --model.",
 )
 @click.option("--expires", metavar="DURATION", help="How long it is valid, such as 90d.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

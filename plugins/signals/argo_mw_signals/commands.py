@@ -50,8 +50,8 @@ def signals() -> None:
 @click.option(
     "--universe",
     type=click.File("r", encoding="utf-8"),
-    help="A file of further symbols, apart by spaces, commas or lines; # begins a comment, - is "
-    "standard input.",
+    help="A file of further symbols, separated by spaces, commas or line ends; # begins a comment, "
+    "- is standard input.",
 )
 @click.option("--timeframe", default="1Day", show_default=True, help="The length of a bar.")
 @click.option("--days", type=click.IntRange(1), default=90, show_default=True, help="Days of bars.")
@@ -69,12 +69,12 @@ def signals() -> None:
 @click.option(
     "--calendar",
     metavar="NAME",
-    help="Ask in rounds only while this exchange trades, as XNYS; with --watch and --on.",
+    help="Ask in rounds only while this exchange trades, such as XNYS; needs --watch and --on.",
 )
 @click.option(
     "--on",
     metavar="URL",
-    help="Spread the symbols: local:N for N processes, or dask://HOST:PORT; by argo-mw-fleet.",
+    help="Spread the symbols: local:N for N processes, or dask://HOST:PORT; needs argo-mw-fleet.",
 )
 @with_argo
 async def show(
