@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, Final
 
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from argo_mw_gateway.asgi import with_path
@@ -24,13 +21,19 @@ class StrictProtocol(HttpToolsProtocol):
 
     uvicorn takes trailers for headers, which other servers have not checked; drops the host of a
     target that names one, and what follows a ``#``; answers HTTP/1.0 as if it were 1.1; and reads
-    on at each answer, however many requests wait for theirs: thousands more each time.
+    on at each answer, however many requests wait for theirs: thousands more each time. That a
+    client has left, it tells the last of its requests alone, which may still wait for the first.
     """
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to read."""
-        super().connection_made(transport)
-        self.flow = _Flow(transport, self.pipeline)
+    _answering: RequestResponseCycle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the request that is being answered: its client has left."""
+        super().connection_lost(exc)
+        answering = self._answering
+        if answering is not None and not answering.response_complete:
+            answering.disconnected = True
+            answering.message_event.set()
 
     def on_headers_complete(self) -> None:
         """Begin the request whose headers have come."""
@@ -42,6 +45,8 @@ class StrictProtocol(HttpToolsProtocol):
         if not plain:
             self.scope["raw_path"] = self.url.partition(b"?")[0]
         self.headers = _Dropped()
+        if not self.pipeline:
+            self._answering = self.cycle
         if self.scope["http_version"] == "1.0":
             self.cycle.__class__ = _UntilClosed  # uvicorn names its class where it makes one
             self.cycle.waiting_for_100_continue = False
@@ -49,18 +54,10 @@ class StrictProtocol(HttpToolsProtocol):
             self.pipeline.clear()
             self.transport.abort()
 
-
-class _Flow(FlowControl):
-    """What reads no further while requests wait."""
-
-    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
-        super().__init__(transport)
-        self._waiting = waiting
-
-    def resume_reading(self) -> None:
-        """Read on, unless requests wait."""
-        if not self._waiting:
-            super().resume_reading()
+    def on_response_complete(self) -> None:
+        """Go on with the request that waits next."""
+        self._answering = self.pipeline[-1][0] if self.pipeline else None
+        super().on_response_complete()
 
 
 class _Dropped(list[Any]):

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from argo_mw.plugin import Endpoint, WebCall, WebRequest, hookimpl
+from argo_mw.testing.shared import eventually
 from argo_mw_llm.relay import Relay
-from argo_mw_sandbox import Sandbox
+from argo_mw_sandbox import Latency, Sandbox
 
 from .conftest import MESSAGE, Running, Start
 from .test_gateway_ambiguous import Recorder
@@ -225,3 +226,18 @@ async def test_few_requests_wait_for_others_on_their_connection(start: Start) ->
         alive = sum(type(one).__name__ in _CYCLES for one in gc.get_objects())
         writer.close()
     assert alive < 200
+
+
+async def test_a_client_that_leaves_ends_its_first_request_though_others_wait_for_it(
+    start: Start, sandbox: Sandbox
+) -> None:
+    sandbox.set_latency("claude", Latency(median=3600.0))
+    async with start() as running:
+        host, port = running.url.removeprefix("http://").rsplit(":", 1)
+        _, writer = await asyncio.open_connection(host, int(port))
+        asked = request_of(running).replace(b"connection: close\r\n", b"")
+        writer.write(asked + HEALTH * 2)
+        await eventually(lambda: sandbox.counts_of("claude").in_flight == 1)
+        writer.close()
+        await eventually(lambda: running.gateway.in_flight == 0)
+        await eventually(lambda: sandbox.counts_of("claude").disconnects == 1)
