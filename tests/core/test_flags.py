@@ -178,6 +178,15 @@ def test_a_rule_says_what_it_does_to_every_call(
     assert (constant, shadows, idle) == (rule.constant, rule.shadows, rule.idle)
 
 
+@pytest.mark.parametrize("subjects", [{}, {"F": True}], ids=["static", "default"])
+def test_a_layer_shadows_the_calls_that_its_rule_says(subjects: dict[str, bool]) -> None:
+    for state, shadows in (("on", False), ("off", False), ("shadow", True)):
+        rule = Rule(state, subjects=subjects)  # type: ignore[arg-type]
+        assert shadows == Flag("race", rule).decide(call()).shadow
+    assert not Flag("race", Rule("shadow", killed=True)).decide(call()).shadow
+    assert not Flag("race", Rule("shadow", percent=50)).decide(call()).shadow
+
+
 @pytest.mark.parametrize(
     ("new", "kept"), [({}, {"A": False}), ({"B": True}, {"B": True}), ({"A": True}, {"A": True})]
 )

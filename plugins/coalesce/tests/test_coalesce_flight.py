@@ -45,6 +45,20 @@ async def test_a_stream_that_a_caller_gets_does_not_end_with_one_that_leaves_as_
     got.abort("the test is over")
 
 
+@pytest.mark.parametrize("callers", [1, 2])
+async def test_a_stream_goes_on_for_all_callers_that_have_got_it(callers: int) -> None:
+    flight, stream = Flight(lambda _: None), Stream(endless(), Tasks())
+    waiting = [asyncio.create_task(flight.wait()) for _ in range(callers)]
+    await asyncio.sleep(0)
+    flight.land(Outcome(stream))
+    outcomes = await asyncio.gather(*waiting)
+    assert not stream.aborted
+    for outcome in outcomes:
+        assert isinstance(outcome.value, Stream)
+        assert 0 == await anext(outcome.value.read())
+    stream.abort("the test is over")
+
+
 class Odd:
     """A value that cannot be looked at."""
 

@@ -174,6 +174,25 @@ async def test_as_many_flights_are_under_way_as_are_allowed(
     assert asked == len(upstream.asked)
 
 
+async def test_a_bound_that_was_lowered_holds_at_once_for_further_calls(clock: FakeClock) -> None:
+    argo, upstream = open_argo(clock)
+    async with argo:
+        before, context = layer_of(argo, Coalesce), context_of(argo)
+        assert isinstance(before, Coalesce)
+        asking = [asyncio.create_task(argo.call("bars", symbol=s)) for s in ("A", "B")]
+        await settle()
+        lowered = Coalesce(context, failure_ttl=0.0, max_flights=1)
+        lowered.take_over(before)
+
+        async def answered(call: Call) -> Outcome:
+            return Outcome(len(lowered._flights))
+
+        further = context.make_call("bars", "", {"symbol": "C"})
+        assert 2 == (await lowered(further, answered)).value
+        upstream.gate.set()
+        await asyncio.gather(*asking)
+
+
 # -- loads of several flights ----------------------------------------------------------------------
 
 
