@@ -361,3 +361,33 @@ async def test_those_who_wait_are_woken_once_whichever_has_left() -> None:
     woken.set_result(None)
     _wake([left, woken, stays])
     assert stays.done()
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_closing_ends_the_subscription_or_the_attempt_at_one(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    answers, closed = asyncio.Event(), []
+
+    class Heard:
+        async def aclose(self) -> None:
+            closed.append("closed")
+
+    async def subscribe(*_: object, **__: object) -> Heard:
+        await answers.wait()
+        return Heard()
+
+    argo, _ = open_argo(clock)
+    async with argo:
+        store = Watched(clock)
+        monkeypatch.setattr(store, "subscribe", subscribe)
+        layer = distributed_over(argo, store)
+        if done:
+            answers.set()
+        subscribing = asyncio.create_task(layer._subscribed())
+        await settle()
+        for _ in range(2):
+            await layer.close()
+        await asyncio.wait([subscribing])
+        assert (["closed"] if done else []) == closed
+        assert done != subscribing.cancelled()
