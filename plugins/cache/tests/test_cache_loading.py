@@ -111,6 +111,41 @@ async def test_what_another_instance_has_stored_is_found_where_memory_is_out_of_
         assert "new" == found.value
 
 
+async def test_what_memory_holds_and_is_checked_is_not_looked_for_in_the_store(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def looked(*_: object) -> None:
+        raise AssertionError
+
+    async with instance(store, clock, "kept") as argo:
+        await argo.call("bars", symbol="A")
+        context_of(argo).tag_versions._mirror.forget("subject:A")
+        cache = cache_of(argo)
+        monkeypatch.setattr(cache._shared, "get", looked)
+        found = cache.find(call_of(argo))
+        assert not isinstance(found, Outcome)
+        answer = await awaited(found)
+        assert answer is not None
+        assert "kept" == answer.value
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_dry_run_looks_into_the_store_for_what_memory_does_not_hold(
+    store: str, clock: FakeClock, shared: bool
+) -> None:
+    async with instance(store, clock, "kept", shared=shared) as argo:
+        cache, call = cache_of(argo), call_of(argo)
+        nowhere = "neither in memory nor in the shared store" if shared else "not in memory"
+        assert nowhere in await cache.dry_run(call)
+        await argo.call("bars", symbol="A")
+        assert (await cache.dry_run(call)).startswith("would hit: the answer in memory is fresh")
+        cache.memory.clear()
+        there = (
+            "would hit: the answer in the shared store" if shared else "would miss: not in memory"
+        )
+        assert (await cache.dry_run(call)).startswith(there)
+
+
 # -- what a load leaves behind ---------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from argo_mw import Argo, Outcome
 from argo_mw.plugin import Call, Context, context_of, operation
 from argo_mw.store import TagSnapshot, snapshot
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
-from argo_mw_cache import CachePlugin, entry, throttle
+from argo_mw_cache import CachePlugin, entry, shadow, throttle
 from argo_mw_cache.commands_store import CacheStore, KeptAnswer, _operation_of, _parts
 from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.deferred import Deferred
@@ -21,6 +21,7 @@ from argo_mw_cache.dry_run import look_into_store
 from argo_mw_cache.entry import CacheEntry, Times
 from argo_mw_cache.gauges import gauges
 from argo_mw_cache.memory_level import MemoryLevel
+from argo_mw_cache.shadow import CacheShadow
 from argo_mw_cache.stored_answer import AnswerCodec, StoredAnswer, _is_news, store_key
 from argo_mw_cache.throttle import Throttle
 
@@ -375,3 +376,22 @@ def test_many_keys_are_asked_for_in_parts() -> None:
     assert [["a", "b"]] == list(_parts(["a", "b"], 2))
     assert [] == list(_parts([], 2))
     assert "a:b" == _operation_of("argo:cache:{a:b:1234}")
+
+
+# -- shadow ----------------------------------------------------------------------------------------
+
+
+async def test_an_answer_would_be_kept_in_shadow_for_as_long_as_a_cache_keeps_it(
+    opened: Opened, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return 0.95
+
+    monkeypatch.setattr(shadow.random, "uniform", uniform)
+    seen = CacheShadow(CacheConfig(ttl=100.0, jitter=0.25), opened.context)
+    assert pytest.approx(95.0) == seen._ttl(Outcome("bars"))
+    assert [(0.75, 1.0)] == drawn
+    assert 7.0 == seen._ttl(Outcome("bars", expires_at=clock.time() + 7.0))

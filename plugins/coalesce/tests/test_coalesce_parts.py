@@ -8,7 +8,16 @@ from collections.abc import Mapping
 
 import pytest
 
-from argo_mw import Action, Argo, InvalidAnswer, NotFound, Outcome, Refusal, UpstreamError
+from argo_mw import (
+    Action,
+    Argo,
+    InvalidAnswer,
+    NotFound,
+    Outcome,
+    Refusal,
+    SharedUnavailable,
+    UpstreamError,
+)
 from argo_mw.model.call import make_call
 from argo_mw.plugin import ALONE, Call, Codecs, context_of, layers_of, operation
 from argo_mw.store import Lease
@@ -391,3 +400,33 @@ async def test_closing_ends_the_subscription_or_the_attempt_at_one(
         await asyncio.wait([subscribing])
         assert (["closed"] if done else []) == closed
         assert done != subscribing.cancelled()
+
+
+async def test_where_results_are_not_heard_of_that_is_tried_again_a_second_later(
+    clock: FakeClock,
+) -> None:
+    argo, _ = open_argo(clock)
+    async with argo:
+        layer = distributed_over(argo, Watched(clock))
+        layer._try_again_at = clock.monotonic() + 1.0
+        for seconds in (0.5, 0.5):
+            with pytest.raises(SharedUnavailable, match="are not heard of"):
+                await layer._subscribed()
+            await clock.advance(seconds)
+        await layer._subscribed()
+        await layer.close()
+
+
+async def test_a_flight_that_nobody_waits_for_ends_as_cancelled(clock: FakeClock) -> None:
+    argo, _ = open_argo(clock)
+    async with argo:
+        coalesce = layer_of(argo, Coalesce)
+        assert isinstance(coalesce, Coalesce)
+        asking = asyncio.create_task(argo.call("bars", symbol="AAPL"))
+        await settle()
+        [flight] = coalesce._flights.values()
+        assert flight.task is not None
+        asking.cancel()
+        await asyncio.wait([asking, flight.task])
+        assert flight.task.cancelled()
+        assert {} == coalesce._flights
