@@ -13,7 +13,7 @@ from argo_mw import Argo, Outcome
 from argo_mw.plugin import Call, Context, context_of, operation
 from argo_mw.store import TagSnapshot, snapshot
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
-from argo_mw_cache import CachePlugin, entry, shadow, throttle
+from argo_mw_cache import Cache, CachePlugin, entry, shadow, throttle
 from argo_mw_cache.commands_store import CacheStore, KeptAnswer, _operation_of, _parts
 from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.deferred import Deferred
@@ -395,3 +395,24 @@ async def test_an_answer_would_be_kept_in_shadow_for_as_long_as_a_cache_keeps_it
     assert pytest.approx(95.0) == seen._ttl(Outcome("bars"))
     assert [(0.75, 1.0)] == drawn
     assert 7.0 == seen._ttl(Outcome("bars", expires_at=clock.time() + 7.0))
+
+
+# -- standing in -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("left", "age", "stands_in"), [(1.0, 0.0, True), (0.0, 0.0, False), (1.0, 9.0, False)]
+)
+async def test_an_old_answer_stands_in_within_its_grace_and_the_age_that_is_accepted(
+    opened: Opened, clock: FakeClock, left: float, age: float, stands_in: bool
+) -> None:
+    until = clock.monotonic() + left
+    old = CacheEntry(
+        Outcome("old", as_of=clock.time() - age),
+        snapshot("old"),
+        True,
+        TagSnapshot((), 0, 0),
+        Times(0.0, 0.0, until, 0.0),
+    )
+    cache = Cache(CacheConfig(), opened.context)
+    assert stands_in == cache._may_stand_in(old, opened.call.evolve(max_age=5.0))
