@@ -169,7 +169,7 @@ class AsyncBody(httpx2.AsyncByteStream):
         pieces: Pieces,
     ) -> None:
         self._stream = stream
-        self._counted = _AsyncCounted(decompressing, count)
+        self._decompressing = decompressing
         self._count = count
         self._pieces = pieces
 
@@ -183,12 +183,18 @@ class AsyncBody(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         turns = Turns()
-        async with _closing(self._counted) as arriving:
+        async with _closing(self._decompressing) as arriving:
             async for arrived in arriving:
-                for piece in self._pieces.add(arrived):
+                taken, goes_on = self._count.take(arrived)
+                for piece in self._pieces.add(taken):
                     yield piece
                     if turns.due():
                         await asyncio.sleep(0)
+                if not goes_on:
+                    break
+                # What arrives may be no piece yet, however often it does.
+                if turns.due():
+                    await asyncio.sleep(0)
         for piece in self._pieces.rest():
             yield piece
 

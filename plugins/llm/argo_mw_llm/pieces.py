@@ -8,7 +8,7 @@ event for each further line and piece of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 import httpx2
@@ -30,8 +30,8 @@ class BodyTooLarge(httpx2.DecodingError):
 class Pieces(Protocol):
     """Gives a body in other pieces than it comes in."""
 
-    def add(self, arrived: bytes) -> Iterator[bytes]:
-        """Yield the pieces that are ready now that *arrived* has come."""
+    def add(self, arrived: bytes) -> Iterable[bytes]:
+        """Return the pieces that are ready now that *arrived* has come."""
 
     def rest(self) -> Iterator[bytes]:
         """Yield what is left at the body's end."""
@@ -74,7 +74,13 @@ class _Events:
         self._end = b""
         self._bytes = self._lines = 0
 
-    def add(self, arrived: bytes) -> Iterator[bytes]:
+    def add(self, arrived: bytes) -> Iterable[bytes]:
+        if not 0 < len(arrived) <= _MAX_PIECE:
+            return self._parts(arrived)
+        self._check(arrived)  # nearly all are so small, and a generator takes as long as the check
+        return (arrived,)
+
+    def _parts(self, arrived: bytes) -> Iterator[bytes]:
         for at in range(0, len(arrived), _MAX_PIECE):
             piece = arrived[at : at + _MAX_PIECE]
             self._check(piece)

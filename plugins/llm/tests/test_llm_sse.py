@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from argo_mw.plugin import Tasks
 from argo_mw_llm.sse import EVENTS, EventSource
 from argo_mw_llm.streams import AnswerStream, Demand, Ending
-from argo_mw_llm.usage import read_body, read_events
+from argo_mw_llm.usage import lines_with, read_body, read_events
 from argo_mw_llm.wires import wire_named
 
 CHAT = (
@@ -232,3 +232,15 @@ def test_what_a_tool_did_at_the_provider_is_a_tools_doing_too(
     assert {expected} == _stops(
         "anthropic", {"content": [block], "stop_reason": "end_turn"}, events
     )
+
+
+@given(
+    st.lists(st.sampled_from([b"a", b"bc", b" ", b"\n", b"\r", b"\r\n", b"x"]), max_size=40),
+    st.sets(st.sampled_from([b"a", b"ab", b"bc", b"aa", b"x"])),
+)
+def test_the_lines_with_a_mark_are_those_that_hold_one(
+    parts: list[bytes], marks: set[bytes]
+) -> None:
+    raw = b"".join(parts)
+    expected = [line for line in raw.splitlines() if any(mark in line for mark in marks)]
+    assert expected == list(lines_with([*marks], raw))
