@@ -160,12 +160,14 @@ def _share(left: Left) -> float:
 def limits_in(headers: httpx2.Headers) -> Headers:
     """Return those of *headers* that tell limits, with their date: moments are by that clock."""
     # Of every answer, so by its bytes: to read each header as text takes ten times as long.
-    found = [(name.lower(), value) for name, value in headers.raw]
-    told = [one for one in found if one[0].startswith(_PREFIXES)]
+    raw = headers.raw
+    told = [one for one in raw if one[0].lower().startswith(_PREFIXES)]
     if not told:
         return ()
-    told += [one for one in found if one[0] == b"date"]
-    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in told)
+    told += [one for one in raw if one[0].lower() == b"date"]
+    return tuple(
+        [(name.lower().decode("latin-1"), value.decode("latin-1")) for name, value in told]
+    )
 
 
 def _limits_in(headers: Mapping[str, str], now: float, time: float) -> Iterator[tuple[str, _Limit]]:

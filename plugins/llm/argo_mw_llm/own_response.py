@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -34,7 +34,12 @@ from argo_mw_llm.wires import Wire
 
 R = TypeVar("R")
 
-_FOR_ALL = (
+
+def _by_bytes(*names: str) -> Mapping[bytes, str]:
+    return {name.encode(): name for name in names}
+
+
+_FOR_ALL = _by_bytes(
     "content-type",
     "request-id",
     "x-request-id",
@@ -46,7 +51,7 @@ _FOR_ALL = (
     "openai-version",
 )
 """Headers that hold for everyone who is served the answer: they have one account."""
-_ADVICE = ("retry-after", "retry-after-ms", "x-should-retry", "location")
+_ADVICE = _by_bytes("retry-after", "retry-after-ms", "x-should-retry", "location")
 
 
 class Intake(Struct, frozen=True):
@@ -246,13 +251,14 @@ def _conceal_credentials(headers: Mapping[str, str]) -> None:
             Secret(key)
 
 
-def _named(names: Iterable[str], response: httpx2.Response) -> tuple[tuple[str, str], ...]:
+def _named(names: Mapping[bytes, str], response: httpx2.Response) -> tuple[tuple[str, str], ...]:
     # By their bytes: to ask for a name decodes all headers again.
-    there: dict[str, bytes] = {}
+    there: dict[bytes, bytes] = {}
     for raw_name, value in response.headers.raw:
-        name = raw_name.lower().decode("latin-1")
-        there[name] = there[name] + b", " + value if name in there else value
-    return tuple([(name, _text(there[name])) for name in names if name in there])
+        name = raw_name.lower()
+        if name in names:
+            there[name] = there[name] + b", " + value if name in there else value
+    return tuple([(text, _text(there[name])) for name, text in names.items() if name in there])
 
 
 def _text(value: bytes) -> str:
