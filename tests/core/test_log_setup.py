@@ -29,6 +29,8 @@ class Terminal(io.StringIO):
 def as_before() -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger("argo_mw")
     handlers, level = list(root.handlers), ours.level
+    # A command of an earlier test may have set it up; pytest's own handlers have no name.
+    root.handlers[:] = [handler for handler in handlers if handler.get_name() is None]
     yield
     structlog.reset_defaults()
     root.handlers[:] = handlers
