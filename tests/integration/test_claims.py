@@ -39,8 +39,14 @@ def store() -> str:
     return f"memory://claims-{next(_names)}"
 
 
-def instance(store: str, clock: FakeClock, *upstreams: Scripted, **flags: object) -> Argo:
-    given = {"argo": {"shared": store, "strict": True}, "flags": flags}
+def instance(
+    store: str, clock: FakeClock, *upstreams: Scripted, memory: bool = True, **flags: object
+) -> Argo:
+    given = {
+        "argo": {"shared": store, "strict": True},
+        "plugins": {"cache": {"memory": memory}},
+        "flags": flags,
+    }
     asked = FakePlugin(operations=[quote], upstreams=list(upstreams) or [scripted()])
     plugins = {"cache": CachePlugin, "coalesce": coalesce, "asked": asked}
     return Argo.open(given, clock=clock, plugins=plugins, installed=False)
@@ -96,6 +102,19 @@ async def test_a_new_answer_is_asked_for_in_one_round_trip_and_a_hit_takes_no_le
         await second.call("quote", symbol="A")
         assert ["get_or_acquire"] == found.names
         assert await is_free(second, "A")
+
+
+async def test_what_was_read_from_the_store_lately_is_looked_for_without_a_lease(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with instance(store, clock) as first, instance(store, clock, memory=False) as second:
+        await second.call("quote", symbol="warm")
+        await first.call("quote", symbol="A")
+        await settle()
+        asked = Asked(second, monkeypatch)
+        for _ in range(2):
+            assert ("cache",) == (await second.outcome("quote", symbol="A")).via
+        assert ["get_or_acquire", "get"] == asked.names
 
 
 @pytest.mark.parametrize("flags", [{"coalesce": "off"}, {"coalesce": {"percent": 0}}])

@@ -33,16 +33,19 @@ class Lookups:
         self._under_way = 0
         self._crowded = False
 
-    def get(self, key: str, call: Call) -> Awaitable[bytes | None]:
-        """Return what the store holds under *key* for *call*, to be awaited.
+    def get(self, key: str, loads: Call | None = None) -> Awaitable[bytes | None]:
+        """Return what the store holds under *key*, to be awaited.
 
-        A caller that is alone asks for the lease of its load in the same round trip.
+        Args:
+            key: Where to look.
+            loads: The call that is loaded if nothing is there: where its caller is alone, the lease
+                of that load is asked for in the same round trip.
 
         Raises:
             SharedUnavailable: The store is away, or did not answer in time.
         """
         if not self._crowded and not self._under_way:
-            return self._get_alone(key, call)
+            return self._get_alone(key, loads)
         if not self._waiting:
             # Asking which loop runs takes a system call: once for all callers of this turn.
             self._loop = asyncio.get_running_loop()
@@ -51,10 +54,11 @@ class Lookups:
         self._waiting.append((key, future))
         return future
 
-    async def _get_alone(self, key: str, call: Call) -> bytes | None:
+    async def _get_alone(self, key: str, loads: Call | None) -> bytes | None:
+        looking = self._shared.get(key) if loads is None else self._claims.look(key, loads)
         self._under_way += 1
         try:
-            return await fail_at(self._claims.look(key, call), self._deadline(), self._clock)
+            return await fail_at(looking, self._deadline(), self._clock)
         except TimeLimitExceeded:
             raise self._too_slow() from None
         finally:

@@ -69,8 +69,10 @@ class SharedLevel:
     async def get(self, call: Call) -> StoredAnswer | StoreProblem | None:
         """Return what the store holds for *call*, unless it was invalidated since."""
         key = store_key(call)
+        # What was there once is there most of the time: to ask for a lease costs 14 us of a hit.
+        loads = None if self._codec.has_read(key) else call
         try:
-            data = await self._lookups.get(key, call)
+            data = await self._lookups.get(key, loads)
         except SharedUnavailable as error:
             return StoreProblem("unreachable", str(error))
         self._deferred.resume()

@@ -107,6 +107,10 @@ class AnswerCodec:
         self._versions = context.tag_versions
         self._heads: dict[str, _DecodedHead] = {}
 
+    def has_read(self, key: str) -> bool:
+        """Return whether an answer under *key* was read lately."""
+        return key in self._heads
+
     def write(
         self, outcome: Outcome, tag_snapshot: TagSnapshot, load_time: float, key: str
     ) -> bytes:
