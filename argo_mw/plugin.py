@@ -75,6 +75,7 @@ from argo_mw.base.errors import (
 from argo_mw.base.fingerprint import (
     fingerprint,
 )
+from argo_mw.base.heap import freeze_heap
 from argo_mw.base.histogram import (
     Histogram,
 )
@@ -581,6 +582,7 @@ __all__ = [
     "fail_at",
     "fingerprint",
     "flags_of",
+    "freeze_heap",
     "from_utc",
     "hookimpl",
     "hookspec",

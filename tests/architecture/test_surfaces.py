@@ -24,7 +24,7 @@ SURFACES = {
         Button ButtonNow Column InstanceNow Journal JournalEntry LayerNow Line OperationNow Overview Panel PanelNow
         Panels Plot ProgramsNow Shape Tone Unit UpstreamNow View
         AUDIT BLAMELESS Block Counters CountersOf Counts Histogram InstanceCounts SubjectCounts Watch moved total
-        ModelCounts UpstreamCounts add_trace dollars html_grid html_table log_form set_up_log
+        ModelCounts UpstreamCounts add_trace dollars freeze_heap html_grid html_table log_form set_up_log
         OpenSpread Spread
         ALONE Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation
         Argo ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching

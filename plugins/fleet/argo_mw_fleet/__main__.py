@@ -15,7 +15,7 @@ from typing import Any
 
 from distributed.security import Security
 
-from argo_mw.plugin import Argo, ArgoError, set_up_log
+from argo_mw.plugin import Argo, ArgoError, freeze_heap, set_up_log
 from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.reach import Reach
 from argo_mw_fleet.worker_process import run_worker
@@ -37,7 +37,13 @@ async def _work() -> None:
         argo = Argo(Argo.open(told["config"]).settings, serves=False)
         ending = asyncio.create_task(_at_the_end(lines, stop), name="argo-mw:fleet:parent")
         try:
-            await run_worker(argo, lambda _: (reached, config), name=told["name"], stop=stop)
+            await run_worker(
+                argo,
+                lambda _: (reached, config),
+                name=told["name"],
+                stop=stop,
+                ready=lambda _: freeze_heap(),
+            )
         finally:
             ending.cancel()
 

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from argo_mw.cli import console, current_settings, print_json, say, with_argo
-from argo_mw.plugin import Argo, config_of, context_of
+from argo_mw.plugin import Argo, config_of, context_of, freeze_heap
 from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.errors import FleetUnavailable
 from argo_mw_fleet.fleet import open_fleet
@@ -44,6 +44,7 @@ def worker(on: str, name: str | None) -> None:
         return reach(on, config), config
 
     def greet(address: str) -> None:
+        freeze_heap()
         say(f"argo-mw: worker {called} works at {address}")
 
     asyncio.run(run_worker(Argo.open(current_settings()), find, name=called, ready=greet))

@@ -18,7 +18,7 @@ import click
 from rich.live import Live
 
 from argo_mw.cli import ExitCode, console, echo, print_json, say, spread, with_argo
-from argo_mw.plugin import Argo, ArgoError, Outcome, context_of
+from argo_mw.plugin import Argo, ArgoError, Outcome, context_of, freeze_heap
 from argo_mw_signals.display import table_of
 from argo_mw_signals.record_commands import COMMANDS
 from argo_mw_signals.rounds import Answers, Asker, in_sessions, repeat
@@ -101,6 +101,7 @@ async def show(
     parameters: dict[str, object] = {"timeframe": timeframe, "days": days}
     async with _asker(argo, on) as asker:
         if watch:
+            freeze_heap()
             if calendar is None or isinstance(asker, Argo):
                 rows = repeat(argo, named, parameters, every=every, rounds=rounds, asker=asker)
             else:

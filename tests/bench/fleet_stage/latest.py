@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-from argo_mw.plugin import Row, SystemClock, TimeOrderedIds
+from argo_mw.plugin import Row, SystemClock, TimeOrderedIds, freeze_heap
 from argo_mw_persist import Database, PostgresSink, RecordStore, Sink, SqliteSink, WriterOptions
 from argo_mw_persist.application import schema_of
 from argo_mw_persist.testing import postgres
@@ -70,6 +70,7 @@ AT_HAND = [n for n in STORES if n == "sqlite" or importlib.util.find_spec("embed
 async def _measure(sink: Sink, args: argparse.Namespace) -> tuple[Sequence[float], int]:
     symbols = [f"S{number:05d}" for number in range(args.asked)]
     rows = Rows(symbols)
+    freeze_heap()  # as `argo-mw signals --watch` does once it has started
     async with RecordStore(sink, WriterOptions(), clock=SystemClock(), schema=SCHEMA) as store:
         for start in range(0, args.rows, _STEP):
             await sink.write([next(rows) for _ in range(min(_STEP, args.rows - start))])
