@@ -20,6 +20,7 @@ from argo_mw_persist import (
     Query,
     RecordStore,
     SinkUnavailable,
+    SqliteOptions,
     SqliteSink,
     WriterOptions,
 )
@@ -41,7 +42,8 @@ class Book:
 
     def __init__(self, path: Path, *, held: int = MAX_HELD) -> None:
         self.path = path
-        self.sink = SqliteSink(path, held=held)
+        # One: the first read of another opens the file, so that everything is read anew.
+        self.sink = SqliteSink(path, SqliteOptions(readers=1), held=held)
         self.recorded = RecordedSignals()
         self.store = RecordStore(self.sink, WriterOptions(), clock=FakeClock(), schema=SCHEMA)
         self.database = Database(lambda: self.store)
