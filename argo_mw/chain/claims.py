@@ -127,6 +127,8 @@ class Claims:
                 self.give_up(wanted.lease)
 
     def _keep(self, lease: str, claim: Claim) -> None:
+        if claim.lease is None and lease in self._untaken:
+            return  # refused because of the lease that waits here
         self._untaken[lease] = claim
         if self._timer is None:
             self._timer = self._clock.call_at(claim.asked_at + _UNTAKEN, self._give_up_old)

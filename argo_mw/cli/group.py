@@ -98,7 +98,7 @@ class PluginGroup(click.Group):
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands and what they do, importing only those whose source does not tell."""
+        """List the commands with their summaries, read without importing plugins where possible."""
         names = self.list_commands(ctx)
         width = formatter.width - 6 - max(map(len, names))
         rows = []

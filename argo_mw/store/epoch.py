@@ -55,8 +55,8 @@ def next_epoch(time: float, after: int, kind: int) -> int:
     Args:
         time: Now, in seconds since the epoch.
         after: The number of the last epoch that is known; 0 for none.
-        kind: How it begins: as the first, after a loss, after an accepted one, or after one made
-        good.
+        kind: How it begins: as the first, after a loss, after an accepted one, or after
+            one made good.
     """
     now = int(time * 1_000) * _UNITS + os.urandom(1)[0] * 4
     return max(now, after // 4 * 4 + 4) + kind

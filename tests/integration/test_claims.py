@@ -172,6 +172,28 @@ async def test_a_lease_that_no_flight_takes_is_given_up_by_its_end(
         assert await is_free(argo, "A")
 
 
+async def test_of_two_looks_at_once_the_refused_one_does_not_hide_the_lease_of_the_other(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with instance(store, clock) as argo:
+        await argo.call("quote", symbol="warm")
+        context = context_of(argo)
+        ask = context.shared.get_or_acquire
+
+        async def ask_slowly(*arguments: str, ttl: float) -> object:
+            found = await ask(*arguments, ttl=ttl)
+            await asyncio.sleep(0)
+            return found
+
+        monkeypatch.setattr(context.shared, "get_or_acquire", ask_slowly)
+        call = context.make_call("quote", "default", {"symbol": "A"})
+        looks = (context.claims.look(f"argo:cache:none{n}", call) for n in range(2))
+        assert [None, None] == await asyncio.gather(*looks)
+        context.claims.leave(call)
+        await settle()
+        assert await is_free(argo, "A")
+
+
 async def test_what_waits_for_too_long_is_given_up_and_the_rest_later(
     store: str, clock: FakeClock
 ) -> None:
