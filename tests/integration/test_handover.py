@@ -170,22 +170,22 @@ async def test_an_answer_on_its_way_is_not_given_once_its_subject_has_changed(
         gate.open()
 
 
-async def test_a_caller_waits_for_the_store_where_another_process_may_ask_another_upstream(
-    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("upstreams", "flags"),
+    [
+        pytest.param(2, {}, id="another process may ask another upstream"),
+        pytest.param(1, {"coalesce": "off"}, id="no lease is held"),
+    ],
+)
+async def test_a_caller_waits_for_the_store_where_the_answer_cannot_be_had_elsewhere(
+    store: str,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    upstreams: int,
+    flags: dict[str, object],
 ) -> None:
-    async with instance(store, clock, counting(), counting(name="b")) as argo:
-        gate = Gate(argo, monkeypatch, "set")
-        asking = asyncio.create_task(ask(argo))
-        await settle()
-        assert not asking.done()
-        gate.open()
-        assert "a1" == await asking
-
-
-async def test_a_caller_waits_for_the_store_where_no_lease_is_held(
-    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with instance(store, clock, counting(), flags={"coalesce": "off"}) as argo:
+    asked = [counting(name=name) for name in "ab"[:upstreams]]
+    async with instance(store, clock, *asked, flags=flags) as argo:
         gate = Gate(argo, monkeypatch, "set")
         asking = asyncio.create_task(ask(argo))
         await settle()
