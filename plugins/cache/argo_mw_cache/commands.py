@@ -24,8 +24,8 @@ _TYPES: dict[str, Callable[[str], object]] = {"int": int, "float": float, "bool"
 def cache() -> None:
     """Look at kept answers, and discard some.
 
-    These commands see what any instance has kept in the shared store, and reach the memory of
-    all of them.
+    These commands read what any instance has kept in the shared store; what they discard is
+    discarded from the memory of every instance too.
     """
 
 

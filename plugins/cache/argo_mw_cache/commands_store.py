@@ -1,4 +1,4 @@
-"""The commands' view of the store that instances share: its answers, counted, judged, removed."""
+"""What the commands do with the store that instances share: look, count, invalidate, clear."""
 
 from __future__ import annotations
 

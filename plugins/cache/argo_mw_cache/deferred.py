@@ -1,9 +1,9 @@
 """Answers that could not be stored while the store was away; they are stored when it is back.
 
-The newest answer to a question waits here, and in the store it replaces only what speaks for an
-earlier moment. It is stored only while its tags still have the versions that its load began with,
-and never after its expiry. If one of them is replaced just then, readers notice: they compare the
-versions too. So nothing that was invalidated comes back this way.
+The newest answer to a question waits here. In the store it replaces only an answer with an earlier
+``as_of``. It is stored only while its tags still have the versions that its load began with, and
+never after its expiry. If a version changes while it is being stored, readers notice, since they
+compare the versions too. So nothing that was invalidated comes back this way.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from argo_mw_cache.stored_answer import AnswerCodec, StoredAnswer
 _MAX_ANSWERS = 1_000
 _MAX_BYTES = 16 << 20
 _SHARE = 0.05
-"""The share of the application's memory for them."""
+"""The share of the application's memory for waiting answers."""
 _MAX_REFUSALS = 3
 
 
@@ -32,10 +32,10 @@ class _DeferredAnswer:
     Attributes:
         data: Its bytes.
         versions: The versions of its tags.
-        as_of: The moment that it speaks for.
+        as_of: When it was true, in seconds since the epoch.
         expires_at: When it expires, in seconds since the epoch.
         grace: Seconds after that for which it is kept in the store.
-        refusals: How often the store has refused it since.
+        refusals: How often the store has refused it.
     """
 
     data: bytes
@@ -77,7 +77,7 @@ class Deferred:
     def keep(
         self, key: str, data: bytes, versions: Iterable[object], outcome: Outcome, grace: float
     ) -> None:
-        """Let *data* wait, in the place of what waited for *key* before."""
+        """Let *data* wait, in place of any earlier answer under *key*."""
         assert outcome.expires_at is not None
         self._drop(key)
         self._waiting[key] = _DeferredAnswer(
@@ -88,7 +88,7 @@ class Deferred:
             self._drop(next(iter(self._waiting)))
 
     def resume(self) -> None:
-        """Store what waits in the background, now that the store has answered."""
+        """Store the waiting answers in the background, now that the store has answered."""
         if not self._waiting or (self._storing is not None and not self._storing.done()):
             return
         tag_versions = self._context.tag_versions
@@ -109,7 +109,10 @@ class Deferred:
                 self._drop(key)
 
     def _postpone(self, key: str, refused: _DeferredAnswer) -> None:
-        """Let others go first, and give *refused* up in the end: it may be what is refused."""
+        """Move *refused* to the end of the queue; drop it once it was refused too often.
+
+        The store may refuse this one answer only, and must not keep the others waiting for it.
+        """
         if self._waiting.get(key) is not refused:
             return
         del self._waiting[key]
@@ -129,7 +132,7 @@ class Deferred:
         shared = self._context.shared
         present = await shared.get(key)
         if present is None or await self._is_older(present, key, waiting):
-            # If the set fails, another answer has come in between, which is newer.
+            # If this fails, another process has just stored an answer, which is newer.
             await shared.compare_and_set(key, present, waiting.data, ttl=ttl + waiting.grace)
 
     async def _is_older(self, present: bytes, key: str, waiting: _DeferredAnswer) -> bool:

@@ -1,4 +1,4 @@
-"""The dry run: what a call would find in the store, without a trace of having looked."""
+"""The dry run: what a call would find in the store, read without side effects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ async def look_into_store(context: Context, call: Call) -> str:
         data = await context.shared.get(key)
         if data is None:
             return "would miss: neither in memory nor in the shared store"
-        # A codec of its own: the layer's takes note of what it has read.
+        # Not the layer's codec, which remembers what it has read.
         found = await AnswerCodec(context).read(data, key)
         if isinstance(found, StoreProblem):
             return f"would miss: the answer in the shared store is refused ({found.detail})"

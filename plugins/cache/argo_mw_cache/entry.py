@@ -14,18 +14,19 @@ from argo_mw.store import Snapshot, TagSnapshot, snapshot
 from argo_mw_cache.stored_answer import KEPT
 
 OWN_TAGS = frozenset({"layer:cache"})
-"""What every kept answer depends on beside its own tags: killing the cache's flag replaces it."""
+"""The tag of all kept answers: killing the cache's flag changes its version, and so drops them."""
 _RARE = 20.0
-"""Where early refreshes begin: e^-20 is the chance of one that this leaves out."""
+"""How many times the eagerness before its expiry an entry is first considered for an early refresh:
+before that, the chance of one is less than e^-20."""
 
 
 class Times(Struct, frozen=True):
     """The monotonic times up to which an entry may be served, and for what.
 
     Attributes:
-        fresh_until: Until then every caller gets it.
-        early_from: From then on a reader may be the one to refresh it.
-        stale_until: Until then it is served when nothing newer can be had.
+        fresh_until: Until then it is served to every caller.
+        early_from: From then on a reader may refresh it early.
+        stale_until: Until then it is served when no newer answer can be had.
         eagerness: The load time in seconds, times the configured factor.
     """
 

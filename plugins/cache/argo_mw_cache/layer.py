@@ -34,14 +34,15 @@ from argo_mw_cache.stored_answer import StoredAnswer, StoreProblem
 from argo_mw_cache.throttle import Throttle
 
 _PATIENCE = 0.9
-"""The share of its time that a call waits for a newer answer at most. Timers ring late by 1.6 %."""
+"""The largest share of its remaining time for which a call waits for a newer answer. The rest is
+for serving the old one: timers fire up to 1.6 % late."""
 
 _VALUES_SHARE = 0.35
 """The share of the application's memory for the values of answers."""
 _ENTRIES_SHARE = 0.15
-"""The share for what is kept of answers beside their values."""
+"""The share for the rest of each entry: its key, tags and times."""
 ENTRY_BYTES = 2_000
-"""Bytes that this is for one answer at most, with its tags' names and a key of usual length."""
+"""The most bytes that this rest takes, with a key and tags of usual length."""
 
 _NOT_INVALIDATED = (Freshness.FRESH, Freshness.STALE)
 _NO_ANSWER = (UpstreamError, AllUpstreamsFailed, Refusal, DeadlineExceeded)
@@ -73,11 +74,11 @@ class Cache:
         self._events = context.events
         self._versions = context.tag_versions
         self._opened = opened
-        # Each key that is looked for, with what other callers wait for: nearly all looks have none.
+        # The keys being looked up, each with the future that other callers wait for, if any do.
         self._looks: dict[str, asyncio.Future[bool] | None] = {}
         self._throttle = Throttle(config.throttle, context.clock)
         self._being_renewed: dict[str, CacheEntry] = {}
-        # One wait for the answer, and one for versions of its tags that are not mirrored.
+        # The timeout applies twice: to the answer, and to versions of its tags not mirrored here.
         self.find_timeout = 2 * config.store_timeout
         memory = context.memory
         self.memory = MemoryLevel(
@@ -244,7 +245,7 @@ class Cache:
     # -- the store -----------------------------------------------------------------------------
 
     async def _find_stored(self, shared: SharedLevel, call: Call) -> Outcome | None:
-        if call.key in self._looks:  # another caller's, since this was asked for: maybe several
+        if call.key in self._looks:  # other callers may have begun a look since find returned
             limit = self._monotonic() + self.find_timeout
             try:
                 found = await fail_at(self._from_store(shared, call), limit, self._clock)
@@ -263,7 +264,7 @@ class Cache:
     async def _look(self, shared: SharedLevel, call: Call) -> Outcome | CacheEntry | None:
         """Return the fresh answer in the store, an entry that is not fresh, or ``None``."""
         key = call.key
-        alone = key not in self._looks  # always, but where memory keeps nothing
+        alone = key not in self._looks  # always true if answers are kept in memory
         if alone:
             self._looks[key] = None
         ended = False
@@ -304,8 +305,8 @@ class Cache:
     def _has_looked(self, call: Call) -> bool:
         """Return whether ``find`` has just asked the store for *call*.
 
-        What it found would be in memory. Without that level the middleware looks again, for an
-        old answer to fall back on.
+        If so, memory holds what was found. Without the memory level the middleware looks again,
+        for an old answer to fall back on.
         """
         return self._config.memory and NAME in call.missed
 
@@ -336,7 +337,7 @@ class Cache:
         why = self._throttle.why(call.key)
         if why is not None:
             return self._serve_old(entry, call, why)
-        # Also for callers that leave sooner: it may come from the store, or be evicted meanwhile.
+        # stand_in serves this entry to callers whose time is up: memory may not hold it by then.
         self._being_renewed[call.key] = entry
         seconds = self._patience(call)
         refresh = self._context.refresh(call) if seconds < math.inf else None
@@ -344,7 +345,7 @@ class Cache:
             self._context.announce(NAME, "joined", call, "a refresh")
         newer = refresh.wait() if refresh is not None else self._load(call, call_next)
         try:
-            # A refresh goes on in the background when it takes too long.
+            # A refresh that takes too long goes on in the background.
             return await fail_at(newer, self._monotonic() + seconds, self._clock)
         except TimeLimitExceeded:
             why = f"a newer one takes longer than {seconds:.3g} s"

@@ -33,9 +33,9 @@ from argo_mw_cache.stored_answer import StoredAnswer, StoreProblem
 
 NAME = "cache"
 _MAY_BE_FRESH = (Freshness.FRESH, Freshness.UNKNOWN)
-"""Verdicts that let an answer be kept without waiting: each hit checks its tags again."""
+"""Verdicts with which an answer is kept without waiting: each hit checks its tags again."""
 _MAX_SHARING = 1_000
-"""The most answers that are stored while their callers have them already."""
+"""The most answers that are being stored in the background."""
 
 
 class _Loaded(Struct, frozen=True, eq=False):
@@ -162,7 +162,7 @@ class Loader:
         return outcome if first is outcome.value else outcome.evolve(value=first)
 
     def _handover(self, call: Call) -> Handover | None:
-        """Return the agreement with the layer that passes the answer of this load on, if any."""
+        """Return the handover of the layer that publishes this load's answer, if there is one."""
         handover = call.extensions.get(HANDOVER)
         if not isinstance(handover, Handover) or self._shared is None:
             return None
@@ -172,7 +172,7 @@ class Loader:
     async def _hand_on(
         self, shared: SharedLevel, loaded: _Loaded, handover: Handover | None
     ) -> None:
-        """Store the answer; its caller waits for that unless others can have it all the same."""
+        """Store the answer, in the background if other processes can get it elsewhere."""
         hit = hit_of(loaded.outcome)
         data = shared.encode(loaded.call, hit, loaded.tag_snapshot, loaded.load_time)
         if isinstance(data, StoreProblem):
@@ -228,7 +228,7 @@ class Loader:
         if ttl <= 0 or not call.store:
             return
         nothing = snapshot(None)
-        # Without its frames, which would live as long as the entry.
+        # Without its traceback, whose frames would live as long as the entry.
         kept = copy_error(error, traceback=False)
         entry = CacheEntry(
             outcome=Outcome(None),

@@ -1,8 +1,8 @@
-"""Lookups in the store: those that are made in one turn of the event loop travel together.
+"""Lookups in the store: those made in one turn of the event loop are sent together.
 
 One task and one deadline for all of them, instead of one each, saves a third of a hit's time with
-200 callers; a caller that is alone goes straight to the store, which saves it two turns of the
-loop (measured in ``tests/bench/cache.py``).
+200 callers. A single lookup goes straight to the store, which saves two turns of the loop (measured
+in ``tests/bench/cache.py``).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Lookups:
 
         Args:
             key: Where to look.
-            loads: The call that is loaded if nothing is there: where its caller is alone, the lease
-                of that load is asked for in the same round trip.
+            loads: The call to load if nothing is found. A single lookup asks for the lease of that
+                load in the same round trip.
 
         Raises:
             SharedUnavailable: The store is away, or did not answer in time.
@@ -47,7 +47,7 @@ class Lookups:
         if not self._crowded and not self._under_way:
             return self._get_alone(key, loads)
         if not self._waiting:
-            # Asking which loop runs takes a system call: once for all callers of this turn.
+            # Asking for the running loop takes a system call, so it is done once in each turn.
             self._loop = asyncio.get_running_loop()
             self._loop.call_soon(self._send)
         future: asyncio.Future[bytes | None] = self._loop.create_future()

@@ -36,5 +36,5 @@ class CachePlugin:
         return gauges(lambda: None if self._cache is None else self._cache.memory)
 
     def _use(self, cache: Cache) -> None:
-        # Not where the layer is made: a configuration that is rejected afterwards never opens it.
+        # Called when the layer opens: one whose configuration is rejected is made, but never opens.
         self._cache = cache

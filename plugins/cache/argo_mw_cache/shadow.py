@@ -1,4 +1,4 @@
-"""Shadow: what the cache would have served, found out on answers that it is shown."""
+"""Shadow: compares what the cache would have served with the answers that were served."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class _ShadowEntry(CacheEntry, frozen=True, eq=False):
 class CacheShadow:
     """Keeps what the cache would keep in memory, within its bounds, and serves none of it.
 
-    A call that would have been a hit renews nothing, as in a cache: so the kept answer ages, and is
-    compared with each newer one until it expires. Not imitated are early refreshes, answers that
-    other instances keep, those served in their grace, and the memory that there is no answer.
+    As in a cache, a call that would have been a hit renews nothing: the kept answer ages, and is
+    compared with each newer one until it expires. The shadow has no early refreshes, no answers of
+    other instances, no grace, and does not remember `NotFound`.
 
     Args:
         config: How long and how much to keep.

@@ -33,7 +33,7 @@ T = TypeVar("T")
 _INVALIDATED = StoreProblem("invalidated")
 _TRIAL = "argo:trial:"
 _JUDGE_AGAIN = 60.0
-"""Seconds within which it is not found out again what a refused answer means."""
+"""Seconds between two probes of what the store refuses."""
 
 
 class SharedLevel:
@@ -69,7 +69,7 @@ class SharedLevel:
     async def get(self, call: Call) -> StoredAnswer | StoreProblem | None:
         """Return what the store holds for *call*, unless it was invalidated since."""
         key = store_key(call)
-        # What was there once is there most of the time: to ask for a lease costs 14 us of a hit.
+        # A key that was found before is likely there, and asking for a lease adds 14 us to a hit.
         loads = None if self._codec.has_read(key) else call
         try:
             data = await self._lookups.get(key, loads)
@@ -120,7 +120,7 @@ class SharedLevel:
         return None
 
     def _judge_soon(self, key: str, data: bytes) -> None:
-        """Find out whether the store refuses *data* alone, unless it is known to be away."""
+        """Probe whether the store refuses only *data*, unless it is known to be away."""
         health, now = self._versions.health, self._clock.monotonic()
         if health.down or now < self._judge_again_at:
             return
@@ -130,7 +130,7 @@ class SharedLevel:
 
     async def _judge(self, key: str, data: bytes) -> None:
         what = f"answers are not kept in the shared store, such as one of {len(data):,} bytes"
-        # Beside the place of the answer, which may hold a newer one by then.
+        # Under a key of its own: the answer's key may hold a newer answer by then.
         trial = partial(self._context.shared.set, f"{_TRIAL}{key}", data, ttl=1.0)
         await self._context.report_refusal("cache", what, trial)
 

@@ -27,7 +27,7 @@ class StoredAnswer:
             no other caller.
         tag_snapshot: The versions of its tags at the start of its load.
         load_time: Seconds that loading it took.
-        new: Whether it speaks for a later moment than those that were read before.
+        new: Whether its ``as_of`` is later than that of all answers read before it.
         freshness: What the versions of its tags say, as far as that is known without waiting.
     """
 
@@ -43,7 +43,7 @@ class StoreProblem:
     """Why an answer could not be read from the store, or not be written to it.
 
     Attributes:
-        action: The word for it in events and figures.
+        action: Its name in events and metrics.
         detail: More about it.
     """
 
@@ -63,7 +63,7 @@ class _Layout(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What an answer shares with the next one to the same question, while no tag changes."""
+    """The fields that stay equal from one answer to the next while no tag changes."""
 
     upstream: str | None
     via: tuple[str, ...]
@@ -81,7 +81,7 @@ class _DecodedHead:
         data: Its bytes.
         outcome: What the answers with this head have in common, without a value.
         tag_snapshot: The versions of its tags.
-        as_of: The moment that the last answer with it speaks for; at first equal to none.
+        as_of: The latest ``as_of`` of the answers read under the key; NaN before the first.
     """
 
     data: bytes
@@ -98,7 +98,7 @@ class AnswerCodec:
     """Writes answers for the store, and reads them.
 
     Programs read the same few thousand answers again and again, so the last head of each key is
-    remembered: half of the time that reading a text of 1.2 kB takes (measured in
+    remembered. That saves half of the time to read a text of 1.2 kB (measured in
     ``tests/bench/cache.py``).
     """
 
@@ -114,7 +114,7 @@ class AnswerCodec:
     def write(
         self, outcome: Outcome, tag_snapshot: TagSnapshot, load_time: float, key: str
     ) -> bytes:
-        """Return the bytes to store under *key* for *outcome*, which is as a hit returns it.
+        """Return the bytes to store under *key* for *outcome*, the answer as a hit returns it.
 
         Raises:
             NotEncodable: The value has no codec.
@@ -133,9 +133,9 @@ class AnswerCodec:
         return self._codecs.encode(fields, key)
 
     async def read(self, data: bytes, key: str) -> StoredAnswer | StoreProblem:
-        """Return the answer in *data*, which lay under *key*; no bytes make it raise.
+        """Return the answer in *data*, read from *key*; never raises, whatever the bytes.
 
-        A large one is decoded in a thread, and holds no event loop.
+        Large data is decoded in a thread, so that it does not block the event loop.
         """
         return self._answer(await self._codecs.decode_as_off_loop(_Layout, data, key), key)
 
@@ -188,18 +188,18 @@ class AnswerCodec:
 
 
 def _is_news(as_of: float | None, seen: float | None) -> bool:
-    """Return whether an answer speaks for another moment than was *seen*, and no earlier one.
+    """Return whether an answer is newer than the newest that was *seen*.
 
-    One that somebody has put back is no news.
+    An older one that was put back into the store is not.
     """
     if as_of is None or seen is None:
         return as_of != seen
-    return not as_of <= seen  # NaN when none was seen
+    return not as_of <= seen  # also true if none was seen, which is NaN
 
 
 def store_key(call: Call) -> str:
-    """Return the key in the store: the call's own, which holds its tenant where that matters.
+    """Return the key in the store: the call's own, which contains its tenant where that matters.
 
-    In braces, so that a store keeps all that is about one question in one place.
+    The braces are Redis Cluster's: all keys of one question live on one node.
     """
     return f"{PREFIX}{{{call.key}}}"

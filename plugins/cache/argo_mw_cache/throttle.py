@@ -1,4 +1,4 @@
-"""Throttle: a source that has just failed is left alone while there is an old answer to serve."""
+"""Throttle: a source that has just failed is not asked while there is an old answer to serve."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class _Failure:
 
 
 class Throttle:
-    """The questions whose last load has failed, each for a while.
+    """Remembers for a while which questions' last load has failed.
 
     Args:
-        seconds: How long a failure counts; 0 for not at all.
+        seconds: For how long; 0 remembers none.
         clock: The time.
     """
 
@@ -43,7 +43,7 @@ class Throttle:
             self._failures.pop(key, None)
 
     def why(self, key: str) -> str | None:
-        """Return why the load of *key* failed a moment ago; ``None`` if it may be tried."""
+        """Return why the load of *key* has failed lately; ``None`` if it may be tried."""
         failure = self._failures.get(key)
         if failure is None:
             return None

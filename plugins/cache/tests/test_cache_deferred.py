@@ -25,7 +25,7 @@ def bars(symbol: str) -> object:
 
 
 class Moody(MemoryShared):
-    """A store that can be away for one instance, and loses nothing by it."""
+    """A store that can be away for one instance, and keeps what it holds meanwhile."""
 
     away = False
 

@@ -111,7 +111,7 @@ async def test_what_another_instance_has_stored_is_found_where_memory_is_out_of_
         assert "new" == found.value
 
 
-async def test_what_memory_holds_and_is_checked_is_not_looked_for_in_the_store(
+async def test_a_checked_hit_in_memory_makes_no_look_into_the_store(
     store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def looked(*_: object) -> None:
@@ -155,7 +155,9 @@ async def opened(store: str, clock: FakeClock) -> AsyncIterator[tuple[Argo, Cach
         yield argo, cache_of(argo), call_of(argo)
 
 
-async def test_a_load_is_as_long_as_what_it_waits_for(opened, clock: FakeClock) -> None:
+async def test_the_load_time_of_an_entry_is_how_long_its_upstream_took(
+    opened, clock: FakeClock
+) -> None:
     _, cache, call = opened
 
     async def slow(call: Call) -> Outcome:
@@ -172,7 +174,7 @@ async def test_a_load_is_as_long_as_what_it_waits_for(opened, clock: FakeClock) 
 @pytest.mark.parametrize(
     ("changes", "ttl", "kept"), [({}, 10.0, 1), ({"store": False}, 10.0, 0), ({}, 0.0, 0)]
 )
-async def test_that_there_is_no_answer_is_kept_where_answers_may_be(
+async def test_not_found_is_kept_only_where_answers_may_be_kept(
     store: str, clock: FakeClock, changes: dict[str, bool], ttl: float, kept: int
 ) -> None:
     async def none(call: Call) -> Outcome:

@@ -1,4 +1,4 @@
-"""Whatever lies in the store: no exception, nothing executed, and never taken for an answer."""
+"""Whatever the store holds: nothing raises, nothing is executed, nothing wrong becomes an answer."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ async def test_ten_thousand_mutated_values_are_all_misses(settings: dict[str, ob
 async def test_values_mutated_before_signing_raise_and_run_nothing(
     settings: dict[str, object],
 ) -> None:
-    """Any answer may come of it, but no error and no execution."""
+    """They may decode to any answer, but raise no error and execute nothing."""
     rng = random.Random(2_000)
     originals = await stored(settings)
     every = [data for _, data in originals.values()]

@@ -290,7 +290,7 @@ async def test_without_an_old_answer_a_failing_source_is_asked_by_every_caller()
     assert 3 == len(upstream.asked)
 
 
-async def test_that_there_is_no_answer_is_no_failure() -> None:
+async def test_not_found_is_no_failure_of_the_source() -> None:
     clock = FakeClock(start=0.1)
     upstream = source("old", NotFound("gone", upstream="a"))
     async with open_argo(upstream, clock, negative_ttl=0.0) as argo:
@@ -364,7 +364,7 @@ def test_the_throttle_is_bounded() -> None:
     assert throttle.why("0") is None
 
 
-def test_a_throttle_of_0_seconds_knows_nothing() -> None:
+def test_a_throttle_of_0_seconds_remembers_nothing() -> None:
     throttle = Throttle(0.0, FakeClock(start=0.1))
     throttle.failed("a", "down")
     assert throttle.why("a") is None

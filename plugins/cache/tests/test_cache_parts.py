@@ -1,4 +1,4 @@
-"""The parts of the cache by themselves: their bounds, their times, and what they say."""
+"""The parts of the cache by themselves: their bounds, their times, and their messages."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def test_a_failure_counts_for_its_time(clock: FakeClock, seconds: float, w
     assert (why is not None) == ("a" in kept._failures)
 
 
-def test_a_load_that_succeeds_ends_the_throttle_and_none_is_kept_for_no_time(clock) -> None:
+def test_a_successful_load_ends_the_throttle_and_0_seconds_remember_no_failure(clock) -> None:
     kept, none = Throttle(2.0, clock), Throttle(0.0, clock)
     for one in (kept, none):
         one.succeeded("a")
@@ -146,7 +146,7 @@ def test_memory_is_bounded_by_entries_and_bytes_and_keeps_the_newest(sizes, held
     assert memory.get(f"k{len(sizes) - 1}") is not None
 
 
-def test_what_is_stored_anew_or_dropped_counts_no_more() -> None:
+def test_replaced_and_dropped_entries_no_longer_count() -> None:
     memory = MemoryLevel(max_entries=9, max_bytes=99)
     for size in (10, 20):
         memory.store("a", kept_entry(size), 0.0)
@@ -222,7 +222,7 @@ def test_a_reader_refreshes_by_chance_as_xfetch_says(monkeypatch, now, drawn, wa
         (1.0, math.nan, True),
     ],
 )
-def test_news_speak_for_a_later_moment(as_of, seen, news: bool) -> None:
+def test_only_a_later_answer_is_new(as_of, seen, news: bool) -> None:
     assert news == _is_news(as_of, seen)
 
 
@@ -232,7 +232,7 @@ def test_news_speak_for_a_later_moment(as_of, seen, news: bool) -> None:
 @pytest.mark.parametrize(
     ("answers", "size", "waiting"), [(3, 5, 3), (4, 5, 3), (3, 10, 2), (1, 20, 1), (1, 21, 0)]
 )
-async def test_what_waits_for_the_store_is_bounded_and_the_oldest_given_up(
+async def test_deferred_answers_are_bounded_and_the_oldest_are_dropped(
     opened: Opened, answers: int, size: int, waiting: int
 ) -> None:
     deferred = Deferred(opened.context, max_answers=3, max_bytes=20)
@@ -244,7 +244,7 @@ async def test_what_waits_for_the_store_is_bounded_and_the_oldest_given_up(
 
 
 async def stored(opened: Opened, *, ttl: float, as_of: float | None = None, key: str = "") -> bytes:
-    """The bytes of an answer that lives so long."""
+    """Return the bytes of an answer with that time to live."""
     context = opened.context
     tag_snapshot = await context.tag_versions.load(opened.call.tags)
     outcome = Outcome("bars", expires_at=context.clock.time() + ttl, as_of=as_of)
@@ -261,7 +261,7 @@ async def stored(opened: Opened, *, ttl: float, as_of: float | None = None, key:
         (None, None, False),
     ],
 )
-async def test_an_answer_that_waited_replaces_only_what_speaks_for_an_earlier_moment(
+async def test_a_deferred_answer_replaces_only_older_answers(
     opened: Opened, present: float | None, mine: float | None, replaced: bool
 ) -> None:
     context, key = opened.context, store_key(opened.call)
@@ -281,7 +281,7 @@ async def test_an_answer_that_waited_replaces_only_what_speaks_for_an_earlier_mo
 
 
 @pytest.mark.parametrize(("ttl", "kept"), [(5.0, True), (0.001, True), (0.0, False), (-1.0, False)])
-async def test_an_answer_that_waited_is_stored_until_the_end_of_its_grace(
+async def test_a_deferred_answer_is_stored_until_the_end_of_its_grace(
     opened: Opened, clock: FakeClock, ttl: float, kept: bool
 ) -> None:
     context, key = opened.context, store_key(opened.call)

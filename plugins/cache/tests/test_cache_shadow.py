@@ -178,7 +178,7 @@ def _config(argo: Argo) -> dict[str, object]:
     }
 
 
-async def test_a_price_that_is_not_known_is_not_counted_as_nothing() -> None:
+async def test_an_unknown_cost_is_not_counted_as_zero() -> None:
     clock = FakeClock(start=0.1)
     async with open_argo(clock, "shadow", at_the_time(clock, usd=None)) as argo:
         for _ in range(2):

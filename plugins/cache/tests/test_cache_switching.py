@@ -129,7 +129,7 @@ async def test_answers_outlive_a_flag_that_is_off_for_a_while(shared: str) -> No
 
 
 async def test_no_instance_serves_what_it_kept_before_a_kill() -> None:
-    """The one that is told by the store alone, and has not seen the flag change, neither."""
+    """Neither does one that learns of it from the store alone, before it sees the flag change."""
     shared = f"memory://switching-{next(_names)}"
     clock = FakeClock(start=0.1)
     async with open_argo(clock, shared) as one, open_argo(clock, shared) as other:
@@ -163,7 +163,7 @@ class Gate:
 
 
 async def test_a_call_that_begins_to_load_after_the_kill_of_a_layer_leaves_nothing_behind() -> None:
-    """It went into the chain before, and goes through the layer: its caller alone gets the answer."""
+    """It passes the layer, since it entered the chain before; only its own caller gets the answer."""
     gate = Gate()
     layers = {
         "marks": FakePlugin(layer=Layer("marks", Marks(), after=("cache",))),
