@@ -1,9 +1,9 @@
 """Distributed coalescing: one load for all processes that share a store.
 
-The process that takes the lease on a question loads it and publishes the result in the store for
-a moment, under the lease's fence; the others wait to be notified. A lease is for efficiency, not
-for mutual exclusion: its holder may die, and then the next in line loads after the lease has run
-out. While the store is unreachable, every process loads for itself. An answer is never given up
+The process that acquires the lease on a question loads it, and publishes the result in the store
+for a few seconds, under the lease's fence; the others wait to be notified. The lease is for
+efficiency, not for mutual exclusion: if its holder dies, another process loads once the lease has
+run out. While the store is unreachable, every process loads for itself. An answer is never given up
 because publishing it failed.
 """
 
@@ -40,18 +40,18 @@ CHANNEL = "argo:results"
 _LEASE = "argo:flight:"
 _RESULT = "argo:result:"
 _SURELY = 0.9
-"""The share of its life for which a lease is surely held: clocks do not run at one speed."""
+"""The share of its life for which a lease counts as held, since clocks run at different speeds."""
 _RENEWALS = 3
 """How often a holder renews its lease within its life."""
 _FIRST_RETRY = 0.01
-"""Seconds after which a waiting process tries to acquire the lease, doubled with each time.
+"""Seconds after which a waiting process first tries to acquire the lease; doubled each time.
 
-It is notified of results; this is for a holder that has left or died without publishing one.
+Waiting processes are notified of results; this is for a holder that left without publishing one.
 """
 _RETRIES = 8
 """How often, at least, within the life of a lease, a waiting process tries to acquire it."""
 _SUBSCRIBE_AGAIN = 1.0
-"""Seconds after which it is tried again to hear of results, where only that is refused."""
+"""Seconds until the next attempt to subscribe, where the store refuses only that."""
 
 
 @define(eq=False)
@@ -108,7 +108,7 @@ class DistributedCoalesce:
             recency = Recency(start.began, self._result_ttl, takes_kept)
             found = await self._result_or_lease(result_key, recency, call)
         except SharedUnavailable:
-            self._context.tag_versions.health.look()  # which reports what is refused
+            self._context.tag_versions.health.look()  # reports a store that refuses something
             return await call_next(call)
         if isinstance(found, SharedResult):
             self._context.announce("coalesce", "joined elsewhere", call)
@@ -116,7 +116,7 @@ class DistributedCoalesce:
         return await self._load(result_key, found, start, call, call_next)
 
     def explain(self, call: Call) -> str:
-        """Say what it does for *call*."""
+        """Describe how *call* would share its load with other processes."""
         return (
             "would load once for all processes that share the store: one holds the lease on the "
             f"question for {self._lease_ttl:g} s, the others wait for its result"
@@ -156,7 +156,7 @@ class DistributedCoalesce:
     ) -> SharedResult | _Held | None:
         """Return the result at *result_key*, else the lease, unless another process holds that.
 
-        The result is read once the lease was granted or refused: its last holder has published.
+        The result is read after the lease was asked for: by then its last holder has published.
         """
         asked_at = self._clock.monotonic()
         lease_key = _place(_LEASE, call, call.upstream)
@@ -179,11 +179,11 @@ class DistributedCoalesce:
                 self._release_in_background(result_key, held.lease)
 
     def _surely_until(self, asked_at: float) -> float:
-        """Return until when a lease is surely held that was asked for at that moment."""
+        """Return the time up to which a lease that was asked for at *asked_at* counts as held."""
         return asked_at + _SURELY * self._lease_ttl
 
     def _foresee(self, call: Call) -> ClaimWanted | None:
-        """Return what a load for *call* asks for first, if that is known before an upstream is."""
+        """Return which lease and result a load of *call* asks for, if its upstream is certain."""
         if call.refresh or call.operation.kind == "compute" or call.extensions.get(ALONE) is True:
             return None
         heard = self._subscribing
@@ -209,7 +209,7 @@ class DistributedCoalesce:
             result = self._result(start, error=error)
             raise
         finally:
-            # Started here, whatever happens to this caller: the lease is released with it.
+            # Publishing also releases the lease, so it starts even if this caller was cancelled.
             renewal.cancel()
             if held.renewing is not None:
                 held.renewing.cancel()
@@ -217,13 +217,13 @@ class DistributedCoalesce:
             if result.error is not None:
                 await asyncio.shield(publishing)
         if self._clock.monotonic() < held.until:
-            return outcome  # nobody else can have loaded since: the caller need not wait
+            return outcome  # no other process can have loaded it, so the caller need not wait
         superseded = await asyncio.shield(publishing) is False
         newer = await self._newer_outcome(result_key, held.lease) if superseded else None
         return outcome if newer is None else newer
 
     def _renew_later(self, held: _Held) -> Timer:
-        """Begin to renew the lease in a while: nearly all loads have ended by then."""
+        """Start renewing the lease after a third of its life; most loads have ended by then."""
         due = self._clock.monotonic() + self._lease_ttl / _RENEWALS
         return self._clock.call_at(due, lambda: self._start_renewing(held))
 
@@ -243,10 +243,10 @@ class DistributedCoalesce:
             await self._clock.sleep(self._lease_ttl / _RENEWALS)
 
     def _agree(self, start: LoadStart, held: _Held, call: Call) -> None:
-        """Let a cache on the way answer before the store has its answer, where that is safe.
+        """Let an outer cache answer its caller before the store has the answer, where that is safe.
 
-        Other processes must come to this lease or result in its place. Where several upstreams can
-        answer, they may come to another one first.
+        It is safe if other processes look for this lease and result until then. If several
+        upstreams can answer, they may look for those of another one.
         """
         alone = len(self._context.upstreams(call)) == 1
         if alone and self._clock.monotonic() < held.until:
@@ -271,8 +271,8 @@ class DistributedCoalesce:
 
         Return False when another process has taken the lease over, because this one stalled.
         """
-        # Tasks begin in the order in which they were made: a cache on the way has said by now until
-        # when it keeps the answer, and no caller has it yet and could change it.
+        # This task begins after the cache has said until when it keeps the answer, and before a
+        # caller has the answer and could change it.
         if (kept := handover.close()) is not None:
             result = evolve(result, kept_until=kept.until, versions=kept.versions)
         data = write_result(self._context.codecs, result_key, lease.fence, result)
@@ -296,14 +296,14 @@ class DistributedCoalesce:
         return True
 
     async def _notify(self, result_key: str) -> None:
-        """Wake waiting processes; where no messages are sent, they look again by themselves."""
+        """Wake waiting processes; if the message is lost, they look again by themselves."""
         try:
             await self._shared.publish(CHANNEL, result_key.encode())
         except SharedUnavailable:
             self._context.tag_versions.health.look()
 
     async def _newer_outcome(self, result_key: str, lease: Lease) -> Outcome | None:
-        """Return what a later holder has published, so that no cache replaces it with the older."""
+        """Return the later holder's outcome, so that no cache replaces it with this older one."""
         with contextlib.suppress(SharedUnavailable):
             result = await self._read(result_key)
             valid = await self._freshness(result) is not Freshness.MISS
@@ -312,7 +312,7 @@ class DistributedCoalesce:
         return None
 
     def _release_in_background(self, result_key: str, lease: Lease) -> None:
-        """Release *lease* once the store is reachable, so that no process waits for its end."""
+        """Release *lease* once the store is reachable, so that no process waits for its expiry."""
         self._context.give_backs.start(
             f"coalesce:release:{lease.key}",
             lambda: self._release(result_key, lease),
@@ -333,7 +333,7 @@ class DistributedCoalesce:
         notified: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(result_key, set()).add(notified)
         try:
-            # Looked at once more, now that a notification would be received.
+            # The result may have come just before this process began to wait for notifications.
             result = await self._find_result(result_key, recency)
             if result is not None:
                 return result
@@ -376,9 +376,10 @@ class DistributedCoalesce:
         return read_result(codecs, result_key, data)
 
     async def _freshness(self, result: SharedResult) -> Freshness:
-        """Return what has become of the result's tags since its load began.
+        """Return whether the tags of *result* have changed since its load began.
 
-        It is a miss also if it passed a layer that is killed here, and not there yet.
+        It is a miss too if it passed a layer that is killed in this process and was not yet in the
+        process that loaded it.
         """
         tag_versions = self._context.tag_versions
         if result.outcome is not None and not tag_versions.banned.isdisjoint(result.outcome.tags):
@@ -394,7 +395,7 @@ class DistributedCoalesce:
         subscribing = self._subscribing
         if subscribing is None or _has_failed(subscribing):
             if self._clock.monotonic() < self._try_again_at:
-                msg = "results of other processes are not heard of"
+                msg = "results of other processes cannot be received"
                 raise SharedUnavailable(msg)
             subscribing = self._context.tasks.spawn("coalesce:subscribe", self._subscribe())
             self._subscribing = subscribing
@@ -417,7 +418,7 @@ class DistributedCoalesce:
             heard = await self._shared.subscribe(CHANNEL, self._on_result, self._on_gap)
             await heard.aclose()
 
-        what = "results of other processes are not heard of, so each one loads"
+        what = "results of other processes cannot be received, so each process loads for itself"
         if await self._context.report_refusal("coalesce", what, subscribe):
             self._try_again_at = self._clock.monotonic() + _SUBSCRIBE_AGAIN
 
@@ -430,7 +431,7 @@ class DistributedCoalesce:
 
 
 def _place(kind: str, call: Call, upstream: str | None) -> str:
-    """Return the key of the *kind* of thing that is about *call* to *upstream*."""
+    """Return the store's key of the lease or result, by *kind*, of *call* to *upstream*."""
     return f"{kind}{{{call.key}}}" if upstream is None else f"{kind}{{{call.key}}}@{upstream}"
 
 

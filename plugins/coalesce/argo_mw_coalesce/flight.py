@@ -12,8 +12,8 @@ from argo_mw.store import TagSnapshot
 class Flight:
     r"""A call under way and the callers that wait for it.
 
-    It belongs to no caller: a caller that leaves gives up its own wait only. The last one to leave
-    *abandon*\ s the flight, unless its time was up: then the flight goes on without callers.
+    It belongs to no caller: one that leaves ends its own wait only. When the last one leaves, the
+    flight is abandoned; if the time of that caller was up, it goes on without callers.
 
     Attributes:
         waiting: The number of callers that wait now.
@@ -22,7 +22,7 @@ class Flight:
         failed: Whether it ended in an error.
         failed_until: Monotonic seconds until which a failure is shared.
         tag_snapshot: The versions of the call's tags before the load, once they are known.
-        banned: The tags that were banned when it began, such as those of killed layers.
+        banned: The tags that were banned when it began, as those of killed layers are.
     """
 
     __slots__ = (
@@ -66,14 +66,14 @@ class Flight:
     def land(self, outcome: Outcome) -> None:
         """Give *outcome* to every waiting caller; a stream ends if all of them leave first.
 
-        Callers get the error of a value that raises when it is looked at.
+        If the value cannot be copied because it raises, callers get its error.
         """
         if isinstance(outcome.value, Stream):
             self._untaken = outcome.value
         if self.joined > 1:
             try:
                 self._copies = OutcomeCopies(outcome)
-            except Exception as error:  # a value's own code may raise anything
+            except Exception as error:  # the code of a value may raise anything
                 self.fail(error)
                 return
         else:
@@ -90,7 +90,8 @@ class Flight:
         """Return the outcome of the flight, for one caller.
 
         Args:
-            ends_with_caller: Whether the last caller abandons it also when its time is up.
+            ends_with_caller: Whether the flight is abandoned even if this is its last caller and
+                leaves because its time is up.
 
         Raises:
             Exception: The error that the flight failed with, for this caller alone.
@@ -117,7 +118,7 @@ class Flight:
         return self._outcome
 
     def _leave(self, *, goes_on: bool) -> None:
-        """End what nobody waits for any more; a flight that *goes_on* is completed first."""
+        """Abandon the flight, unless it *goes_on*; one that has landed ends its stream."""
         if self._untaken is not None:
             self._untaken.abort("its callers left")
         elif not goes_on and not self.landed:

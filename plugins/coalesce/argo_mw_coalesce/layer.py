@@ -35,9 +35,9 @@ class Coalesce:
     """Lets equal calls share one flight.
 
     A flight runs in a task of its own, in a copy of the context of the caller that started it,
-    until the operation's own timeout, whatever that caller's deadline. The last caller that is
-    cancelled cancels it. One whose time is up leaves it to the application: its answer is kept for
-    later callers, and those that come meanwhile join it.
+    until the operation's own timeout, whatever that caller's deadline. If its last caller is
+    cancelled, so is the flight. If that caller's time is up, the flight goes on: later callers may
+    join it, and its answer can be kept.
 
     Args:
         context: The application's context.
@@ -67,14 +67,14 @@ class Coalesce:
 
     async def find(self, call: Call) -> Outcome | None:
         """Return the outcome of the flight that *call* may join, or ``None``."""
-        # Looked up when this is awaited: the wait of a layer outside of it may have taken long.
+        # Flights are looked up when this is awaited: an outer layer may have waited before that.
         if not self._flights or _is_alone(call):
             return None
         flight = await self._current(flight_key(call))
         return None if flight is None else await self._wait(flight, call)
 
     def take_over(self, previous: Middleware) -> None:
-        """Know the flights of *previous*, which goes on to know those of this one."""
+        """Share the flights of *previous*, whose calls may go on to start some."""
         if isinstance(previous, Coalesce):
             self._flights = previous._flights
 
@@ -99,24 +99,24 @@ class Coalesce:
     async def _current(self, key: str) -> Flight | None:
         """Return the flight that a call with *key* may join, if there is one.
 
-        None of its tags may have been invalidated since it began.
+        A flight is not joined if one of its tags was invalidated since it began.
         """
         outdated: Flight | None = None
         while (flight := self._joinable(key)) is not None and flight is not outdated:
             versions = flight.tag_snapshot
             if versions is None or self._context.tag_versions.peek(versions) in _STILL_VALID:
                 return flight
-            # Another process has replaced one, or may do so unheard: the store knows.
+            # Another process has changed a version, or may have without notice: ask the store.
             if await self._context.tag_versions.check(versions) not in _STILL_VALID:
                 outdated = flight
             elif self._flights.get(key) is flight or (flight.landed and not flight.failed):
-                return flight  # and not one whose last caller has left meanwhile
+                return flight  # unless its last caller has left meanwhile
         return None
 
     def _joinable(self, key: str) -> Flight | None:
         flight = self._flights.get(key)
         if flight is None or not self._context.tag_versions.banned <= flight.banned:
-            return None  # also where a layer was killed meanwhile that it may have passed
+            return None  # a layer that it may have passed was killed since
         if not flight.landed:
             return flight
         if flight.failed and self._clock.monotonic() < flight.failed_until:
@@ -138,7 +138,7 @@ class Coalesce:
             context=context,
             of_call=True,
         )
-        # In the flight's context, and at once: callers may join before its task has begun to run.
+        # Announced here, not by the task: callers may join before that has begun to run.
         context.run(self._announce, "flight began", call)
         flight.task.add_done_callback(partial(self._on_end, flight, call), context=context)
         return flight
@@ -189,7 +189,7 @@ class Coalesce:
             self._forget(key, flight)
 
     def _abandon(self, key: str, flight: Flight) -> None:
-        # Out of the map in the same step, so that no caller joins a flight that is being cancelled.
+        # Forgotten in the same step, so that no caller joins a flight that is being cancelled.
         self._forget(key, flight)
         if flight.task is not None:
             flight.task.cancel()
@@ -209,10 +209,10 @@ def _is_alone(call: Call) -> bool:
 
 
 def flight_key(call: Call) -> str:
-    """Return the key under which calls share a flight: the call's own, and what it demands.
+    """Return the key under which calls share a flight: the call's own, and its demands.
 
-    A refresh must not join a flight that may be answered from a cache, nor a call whose answer is
-    kept one whose answer is not.
+    A refresh must not join a flight that a cache may answer. A call whose answer is to be kept must
+    not join a flight whose answer is not kept.
     """
     if not call.refresh and call.max_age is None and call.store:
         return call.key

@@ -8,7 +8,7 @@ from argo_mw.plugin import Handover
 from argo_mw.store import TagSnapshot
 
 LOAD_START = "coalesce.load_start"
-"""The extension in which a flight hands its :class:`LoadStart` on."""
+"""The extension of a call with the :class:`LoadStart` of its flight."""
 
 
 class LoadStart(Struct, frozen=True, eq=False):
@@ -16,9 +16,9 @@ class LoadStart(Struct, frozen=True, eq=False):
 
     Attributes:
         began: Seconds since the epoch.
-        tag_snapshot: The versions that the call's tags had then: a result from before an
-            invalidation that the call comes after is not for it.
-        handover: The agreement with a cache on the way.
+        tag_snapshot: The versions that the call's tags had then. A result of earlier versions is
+            not for this call.
+        handover: By which a cache says that it keeps the answer.
     """
 
     began: float

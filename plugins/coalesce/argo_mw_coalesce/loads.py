@@ -1,8 +1,8 @@
-"""Loads: questions that are on their way to an upstream, known to every flight of this process.
+"""Loads: flights of this process that ask an upstream the same question share one load.
 
-Two flights may ask one question at once: a refresh in the background beside a call, callers that
-differ in ``max_age``, flights of the chains before and after a change of flags or settings. They
-meet here, behind the caches, and the second one takes what the first one gets.
+Several flights may ask one question at once: a refresh in the background beside a call, callers
+with different ``max_age``, flights of the chains before and after a change of flags or settings.
+They meet here, inside of the caches, and the later ones take the outcome of the first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ NAME = "coalesce.loads"
 class Loads:
     """Lets a load that is under way answer the equal loads of other flights.
 
-    The flight that began it carries it out. If that one is cancelled, another loads for itself.
+    The flight that began the load carries it out. If that is cancelled, each of the others goes on:
+    the first of them begins a new load.
 
     Args:
         context: The application's context.
@@ -44,24 +45,24 @@ class Loads:
         return await self._load(start, call, call_next)
 
     def explain(self, call: Call) -> str:
-        """Say what it does for *call*."""
+        """Describe how *call* would share its load with other flights."""
         return "would take what another flight of this process loads for it, if one does"
 
     def take_over(self, previous: Middleware) -> None:
-        """Know the loads of *previous*, which goes on to know those of this one."""
+        """Share the loads of *previous*, whose calls may go on to start some."""
         if isinstance(previous, Loads):
             self._loads = previous._loads
 
     def _serves(self, load: _Load, call: Call) -> bool:
-        """Return whether what *load* gets is as new as what *call* would get."""
+        """Return whether the outcome of *load* will be new enough for *call*."""
         if call.max_age is not None and self._monotonic() - load.began > call.max_age:
             return False
         return self._versions.peek(load.before) is Freshness.FRESH
 
     async def _is_valid(self, outcome: Outcome, before: TagSnapshot, call: Call) -> bool:
-        """Return whether nothing that *outcome* depends on has changed since the load began.
+        """Return whether all tags of *outcome* have the versions from *before* its load.
 
-        The caches of this flight would compare it with versions from after that.
+        The caches of this flight cannot tell: they know only versions read after that.
         """
         if outcome.tags != call.tags or outcome.versions:
             before = await self._versions.extend(before, outcome.tags, outcome.versions)
@@ -91,13 +92,13 @@ class Loads:
 
 
 class _Load:
-    """A load, and the flights that wait for what another one gets.
+    """A load, and the other flights that wait for its outcome.
 
     Attributes:
         before: The versions that the call's tags had before it began.
-        began: Monotonic seconds.
-        others: How the others wait, once there are any. The flight that carries the load out gets
-            its outcome in the same way then, so that it has a value of its own.
+        began: When it began, in monotonic seconds.
+        others: What the other flights wait for; ``None`` before there are any. Then the flight that
+            carries out the load waits for it too, so that each gets a copy of its own.
     """
 
     __slots__ = ("before", "began", "others")
@@ -108,12 +109,12 @@ class _Load:
         self.others: Flight | None = None
 
     def join(self) -> Flight:
-        """Return what to wait for."""
+        """Return what another flight waits for."""
         if self.others is None:
             self.others = Flight(lambda _: None)
-            self.others.joined = 1  # by the one that carries it out
+            self.others.joined = 1  # the flight that carries out the load
         return self.others
 
 
 class _Left(Exception):
-    """The flight that carried the load out was cancelled."""
+    """The flight that carried out the load was cancelled."""

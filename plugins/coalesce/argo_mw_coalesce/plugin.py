@@ -43,7 +43,7 @@ def register_config() -> type:
 
 @hookimpl
 def register_layers(config: CoalesceConfig, context: Context) -> Iterable[Layer]:
-    """Return the outermost layer, and its halves inside of the caches, for loads."""
+    """Return the outermost layer, of flights, and those inside of the caches, of loads."""
     coalesce = Coalesce(context, failure_ttl=config.failure_ttl, max_flights=config.max_flights)
     outer = Layer(NAME, coalesce, slot=NAME, transparent=True)
     inner = ("similarity",)

@@ -7,7 +7,7 @@ from attrs import define
 from argo_mw_coalesce.shared_result import SharedResult
 
 CLOCK_DIFFERENCE = 60.0
-"""Seconds by which clocks of two machines may differ, and the one takes results of the other."""
+"""Seconds by which the clocks of two machines that share results may differ."""
 
 
 @define(eq=False)
@@ -17,10 +17,10 @@ class Recency:
     Attributes:
         began: When the call began, in seconds since the epoch.
         life: Seconds for which a result is kept in the store.
-        takes_kept: Whether a kept answer from before the call will do too.
-        fence: The fence of the result that was in the store at the first look, 0 for none. Clocks
-            of two machines differ, so a later fence makes a result recent, if its time is not
-            beyond what such clocks explain: somebody may have put an old one back.
+        takes_kept: Whether the call may be served a kept answer from before it began.
+        fence: The fence of the result that the first look found, 0 for none. A result with a later
+            fence is recent even if its time is before the call, since clocks of two machines
+            differ. One that is older than such a difference explains was put back into the store.
     """
 
     began: float
@@ -29,7 +29,7 @@ class Recency:
     fence: int | None = None
 
     def accepts(self, result: SharedResult) -> bool:
-        """Return whether *result* is from no earlier than the call."""
+        """Return whether the load of *result* ended after the call began."""
         if self.fence is None:
             self.fence = result.fence
         if self._is_put_back(result):
@@ -37,10 +37,11 @@ class Recency:
         return result.fence > self.fence or result.at >= self.began
 
     def accepts_kept(self, result: SharedResult, now: float) -> bool:
-        """Return whether the call would be given *result* by a cache that has it.
+        """Return whether a cache that has *result* would serve it to the call.
 
-        The answer may be on its way into the store: this call's look came before it, and its lease
-        after. A refresh, or a call that limits the age of its answer, takes none.
+        The call may have looked into the store before the answer was stored there, and asked for
+        the lease after its holder released it. A refresh, or a call that limits the age of its
+        answer, takes no kept answer.
         """
         return self.takes_kept and now < result.kept_until and not self._is_put_back(result)
 

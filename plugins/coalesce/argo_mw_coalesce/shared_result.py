@@ -24,7 +24,7 @@ _FIELDS: Final = 6
 _ERRORS: Final[dict[str, type[UpstreamError]]] = {
     kind.__name__: kind for kind in (InvalidAnswer, Unsupported)
 }
-"""Kinds of upstream errors that arrive as what they are; others arrive as ``UpstreamError``."""
+"""Upstream errors that keep their class in other processes; others become ``UpstreamError``."""
 
 
 @frozen
@@ -36,9 +36,10 @@ class SharedResult:
         error: The error that the load failed with, or ``None``. A result with neither holds
             nothing that other processes could use: they load for themselves.
         at: When the load ended, in seconds since the epoch.
-        versions: The versions of the call's tags before the load began; of all tags, if it is kept.
-        kept_until: Until when a cache serves the outcome to every process, in seconds since the
-            epoch; 0 if none does.
+        versions: The versions of the call's tags before the load began; if a cache keeps the
+            outcome, those of all its tags.
+        kept_until: When the outcome stops being served by a cache to every process, in seconds
+            since the epoch; 0 if no cache keeps it.
         fence: The fence of the lease under which it was loaded, once it is in the store.
     """
 
@@ -75,7 +76,7 @@ def write_result(codecs: Codecs, key: str, fence: int, result: SharedResult) -> 
 
 
 def read_result(codecs: Codecs, key: str, data: bytes) -> SharedResult:
-    """Decode the result in *data*; an empty one when there is none in it."""
+    """Decode the result in *data*; return an empty one if that fails."""
     record = codecs.decode(data, key)
     if isinstance(record, Undecodable) or not isinstance(record, tuple) or len(record) != _FIELDS:
         return SharedResult()
@@ -89,7 +90,7 @@ def read_result(codecs: Codecs, key: str, data: bytes) -> SharedResult:
 
 
 def _error_fields(error: Exception | None) -> dict[str, object] | None:
-    """Return the fields of *error* that travel; ``None`` for an error of this process alone."""
+    """Return the fields of *error* to publish; ``None`` if it concerns this process only."""
     if isinstance(error, UpstreamError):
         return {
             "kind": type(error).__name__,

@@ -337,7 +337,7 @@ async def test_a_result_that_passed_a_layer_which_is_killed_here_is_not_taken(
     assert 1 == len(other.asked)
 
 
-async def test_no_lease_is_asked_for_before_this_process_hears_of_results(
+async def test_no_lease_is_asked_for_before_the_subscription_to_results(
     store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream = held()

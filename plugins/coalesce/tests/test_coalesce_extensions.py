@@ -30,7 +30,7 @@ def ask(argo: Argo, **extensions: object) -> asyncio.Task[object]:
 
 
 @pytest.mark.parametrize(("own", "asked"), [(False, 1), (True, 2)])
-async def test_a_failure_of_ones_own_is_for_those_who_wait_and_not_for_those_who_ask_later(
+async def test_an_own_failure_is_given_to_waiting_callers_and_not_to_later_ones(
     own: bool, asked: int
 ) -> None:
     upstream = Scripted("a", ["bars"], UpstreamError("down", upstream="a"), 1.0, retries=0)

@@ -60,7 +60,7 @@ async def test_a_stream_goes_on_for_all_callers_that_have_got_it(callers: int) -
 
 
 class Odd:
-    """A value that cannot be looked at."""
+    """A value whose attributes cannot be read."""
 
     def __getattribute__(self, name: str) -> object:
         if name == "__dict__":
@@ -69,7 +69,7 @@ class Odd:
 
 
 async def test_callers_of_a_value_that_cannot_be_looked_at_get_its_error() -> None:
-    """Else they would wait for ever: what lands a flight has nobody who waits for it."""
+    """Otherwise they would wait for ever: no caller waits for the task that lands a flight."""
     flight = Flight(lambda _: None)
     waiting = [asyncio.create_task(flight.wait()) for _ in range(2)]
     await asyncio.sleep(0)

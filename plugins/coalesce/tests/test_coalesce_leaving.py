@@ -60,7 +60,7 @@ def ask(argo: Argo, seconds: float | None = None, **more: object) -> asyncio.Tas
     )
 
 
-async def test_a_load_whose_last_caller_timed_out_answers_those_who_come_before_its_end(
+async def test_a_load_whose_last_caller_timed_out_answers_callers_who_come_before_its_end(
     store: str,
 ) -> None:
     clock, upstream = FakeClock(start=0.1), held()
@@ -113,8 +113,10 @@ async def test_a_client_that_ends_its_requests_itself_ends_them_by_its_timeout_t
 
 
 @pytest.mark.parametrize("last", ["cancelled", "timed out"])
-async def test_it_is_the_same_at_every_turn_of_the_loop(store: str, last: str) -> None:
-    """The last caller leaves after any number of turns; whatever had been asked is ended or kept."""
+async def test_at_whatever_turn_the_last_caller_leaves_its_requests_are_ended_or_kept(
+    store: str, last: str
+) -> None:
+    """Cancelled, it ends the request; timed out, it leaves the answer to the next caller."""
     for turns in range(40):
         clock, upstream = FakeClock(start=0.1), held()
         async with open_argo(store, upstream, clock) as argo:

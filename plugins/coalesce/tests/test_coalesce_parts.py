@@ -85,7 +85,7 @@ def test_calls_that_demand_different_things_share_no_flight(changes, demands: st
 # -- a flight --------------------------------------------------------------------------------------
 
 
-async def test_callers_get_values_of_their_own_and_one_alone_the_value_itself() -> None:
+async def test_a_single_caller_gets_the_value_itself_and_several_get_copies() -> None:
     outcome = Outcome({"close": [1.0]})
     for callers, itself in ((1, True), (2, False)):
         flight = Flight(lambda _: None)
@@ -209,7 +209,7 @@ async def test_a_bound_that_was_lowered_holds_at_once_for_further_calls(clock: F
     ("max_age", "seconds", "serves"),
     [(None, 99.0, True), (2.0, 1.5, True), (2.0, 2.0, True), (2.0, 2.5, False), (0.0, 0.0, True)],
 )
-async def test_a_load_serves_who_accepts_what_is_as_old_as_it(
+async def test_a_load_serves_calls_that_accept_its_age(
     clock: FakeClock, max_age: float | None, seconds: float, serves: bool
 ) -> None:
     argo, _ = open_argo(clock)
@@ -223,7 +223,7 @@ async def test_a_load_serves_who_accepts_what_is_as_old_as_it(
         assert not loads._serves(load, call(max_age=max_age))
 
 
-async def test_who_carries_a_load_out_is_one_of_those_that_wait_for_it() -> None:
+async def test_the_flight_that_carries_out_a_load_is_one_of_its_waiters() -> None:
     load = _Load(None, 0.0)  # type: ignore[arg-type]
     assert load.join() is load.join()
     assert load.others is not None
@@ -243,7 +243,7 @@ async def test_who_carries_a_load_out_is_one_of_those_that_wait_for_it() -> None
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_travels_with_all_that_it_says(error: Exception) -> None:
+def test_an_error_is_published_with_all_its_fields(error: Exception) -> None:
     codecs = Codecs()
     data = write_result(codecs, "k", 7, SharedResult(error=error, at=3.0))
     result = read_result(codecs, "k", data)
@@ -283,7 +283,7 @@ async def test_an_answer_travels_and_what_is_neither_is_empty(clock: FakeClock) 
     ],
     ids=repr,
 )
-async def test_what_is_no_result_is_an_empty_one(clock: FakeClock, record: object) -> None:
+async def test_undecodable_data_is_an_empty_result(clock: FakeClock, record: object) -> None:
     argo, _ = open_argo(clock)
     async with argo:
         codecs = context_of(argo).codecs
@@ -339,7 +339,7 @@ async def test_a_lease_is_surely_held_for_nine_tenths_of_its_life_and_renewed_by
         timer.cancel()
 
 
-async def test_who_waits_asks_for_the_lease_ever_later_up_to_an_eighth_of_its_life(
+async def test_a_waiting_process_asks_for_the_lease_ever_later_up_to_an_eighth_of_its_life(
     clock: FakeClock,
 ) -> None:
     argo, _ = open_argo(clock)
@@ -363,7 +363,7 @@ def _recent(clock: FakeClock) -> Recency:
     return Recency(clock.time(), 5.0)
 
 
-async def test_those_who_wait_are_woken_once_whichever_has_left() -> None:
+async def test_waiting_callers_are_woken_once_whichever_has_left() -> None:
     loop = asyncio.get_running_loop()
     left, stays, woken = (loop.create_future() for _ in range(3))
     left.cancel()
@@ -402,7 +402,7 @@ async def test_closing_ends_the_subscription_or_the_attempt_at_one(
         assert done != subscribing.cancelled()
 
 
-async def test_where_results_are_not_heard_of_that_is_tried_again_a_second_later(
+async def test_a_refused_subscription_is_tried_again_a_second_later(
     clock: FakeClock,
 ) -> None:
     argo, _ = open_argo(clock)
@@ -410,7 +410,7 @@ async def test_where_results_are_not_heard_of_that_is_tried_again_a_second_later
         layer = distributed_over(argo, Watched(clock))
         layer._try_again_at = clock.monotonic() + 1.0
         for seconds in (0.5, 0.5):
-            with pytest.raises(SharedUnavailable, match="are not heard of"):
+            with pytest.raises(SharedUnavailable, match="cannot be received"):
                 await layer._subscribed()
             await clock.advance(seconds)
         await layer._subscribed()

@@ -153,7 +153,7 @@ async def test_one_channel_that_is_refused_is_one_trouble(server, join):
             await one.ask(symbol)
             await eventually(lambda one=one: one.troubles, TIMEOUT)
             [trouble] = one.troubles
-            assert trouble.startswith("coalesce: results of other processes are not heard of")
+            assert trouble.startswith("coalesce: results of other processes cannot be received")
             assert rights("argo:") in trouble
         here.world["known"] = 2
         assert await here.argo.invalidate("subject:known")
