@@ -47,7 +47,7 @@ class WebRefusal:
 
 
 _MISDIRECTED: Final = WebRefusal(
-    421, "this service does not go by the name in the Host header; add it to its `hosts`"
+    421, "the name in the Host header is not one of this service's; add it to its `hosts`"
 )
 _CROSS_SITE: Final = WebRefusal(403, "a page of another site may not send this request")
 _NO_TOKEN: Final = WebRefusal(401, "send the access token as `Authorization: Bearer TOKEN`")

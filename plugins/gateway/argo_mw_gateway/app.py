@@ -57,7 +57,7 @@ _CROSS_SITE: Final = WebRefusal(403, "a page of another site may not send this r
 _LARGE_HEADERS: Final = WebRefusal(431, "the headers of this request are too large")
 _MISDIRECTED: Final = WebRefusal(
     421,
-    "this gateway does not go by the name in the Host header; add it to `hosts` in "
+    "the name in the Host header is not one of this gateway's; add it to `hosts` in "
     "[plugins.gateway]",
 )
 _UNAUTHORIZED: Final = 401
@@ -68,7 +68,7 @@ log = Log("argo_mw")
 
 @frozen
 class _Setting:
-    """What holds for requests until the chain is built anew."""
+    """What all requests share until the chain is rebuilt."""
 
     config: GatewayConfig
     routes: Routes
@@ -120,17 +120,17 @@ class Gateway:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it answers requests: the application is open, and nothing has begun to end."""
+        """Whether it answers requests: the application is open, and the gateway is not draining."""
         return not self._draining and self._current() is not None
 
     def count_connections(self, number: int) -> None:
-        """Let monitoring know of the *number* of connections that its server has."""
+        """Report the *number* of connections that the server has open, for monitoring."""
         setting = self._current()
         if setting is not None:
             setting.serving.connections = number
 
     def refuse_new(self) -> None:
-        """Answer new requests with 503 from now on; those under way end as they would."""
+        """Answer new requests with 503 from now on; complete those under way."""
         self._draining = True
 
     async def drain(self) -> None:
@@ -246,10 +246,10 @@ class _Exchange:
             body.close()
 
     def _admitted(self, setting: _Setting) -> tuple[Route, Client]:
-        """Return what answers the request, and the client that sends it.
+        """Return the route of the request, and the client that sends it.
 
         Raises:
-            Refused: It is not to be answered.
+            Refused: The request is not to be answered.
         """
         if refusal := self._unfit(setting):
             raise Refused(refusal)
@@ -264,7 +264,7 @@ class _Exchange:
         return route, client
 
     def _unfit(self, setting: _Setting) -> WebRefusal | None:
-        """Return what keeps the request of any client from being answered, or ``None``."""
+        """Return why the request is refused whatever its client and route, or ``None``."""
         if self._gateway._draining:
             return _DRAINING
         if fault := fault_of_headers(self._headers) or fault_of_path(self._path):
@@ -283,7 +283,7 @@ class _Exchange:
     def _misdirected(self, hosts: HostNames) -> WebRefusal | None:
         host = self._known.get("host")
         if host is None and self._version == "1.0":
-            return None  # it knows no hosts, and no browser sends it
+            return None  # HTTP/1.0 has no Host header, and no browser sends it
         if host is None and self._version == "1.1":
             return _NO_HOST
         return None if hosts.includes(host) else _MISDIRECTED
@@ -309,7 +309,7 @@ class _Exchange:
             raise
         except Exception:
             log.exception("a request failed", request=self._request_id, path=self._path)
-            what = f"an error of the gateway; its log has it as request {self._request_id}"
+            what = f"an error of the gateway; see request {self._request_id} in its log"
             await self._fail(500, what)
 
     async def _asked(self, route: Route, client: Client, request: WebRequest) -> WebResponse:
@@ -365,7 +365,7 @@ def _nothing_there(allowed: Sequence[str]) -> Refused:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """Answer a server's events of lifespan. They neither open nor close the application."""
+    """Acknowledge the server's lifespan events, which neither open nor close the application."""
     while True:
         kind: str = (await receive())["type"]
         await send({"type": f"{kind}.complete"})

@@ -1,4 +1,4 @@
-"""The types of ASGI 3, and what is read from a request's scope."""
+"""The types of ASGI 3, and functions that read a request's scope."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class ClientLeft(Exception):
-    """The client closed its connection, or takes nothing any more."""
+    """The client closed its connection, or has stopped reading."""
 
 
 class BrokenOff(Exception):
-    """An answer ends before it is whole: the server closes the connection, so that this shows."""
+    """An answer broke off; the server closes the connection, so that the client notices."""
 
 
 def path_of(scope: Mapping[str, Any]) -> str:
-    """Return the path of a request as it was sent, without the place where we are mounted."""
+    """Return the path of a request as it was sent, without the prefix at which we are mounted."""
     raw = scope.get("raw_path")
     if raw and not raw.startswith(b"/"):
         raw = with_path(raw)
         raw = raw[_host_length(raw) :]
-    # Some servers leave the query in it, or leave it out.
+    # Some servers include the query in the raw path.
     path: str = raw.decode("ascii", "replace").partition("?")[0] if raw else quote(scope["path"])
     root: str = quote(scope.get("root_path", ""))
     if root and (path == root or path.startswith(f"{root}/")):
@@ -39,14 +39,14 @@ def path_of(scope: Mapping[str, Any]) -> str:
 
 
 def host_of(scope: Mapping[str, Any]) -> bytes | None:
-    """Return the host that the target of a request names, in place of its ``Host`` header."""
+    """Return the host that the target of a request names, which overrides its ``Host`` header."""
     raw = scope.get("raw_path")
     named = None if not raw or raw.startswith(b"/") else _WITH_HOST.match(raw)
     return None if named is None else named[1]
 
 
 def with_path(target: bytes) -> bytes:
-    """Return *target* with a path, which one that names its host may leave out."""
+    """Return *target* with a path: a target that names its host may have none."""
     end = _host_length(target)
     return target[:end] + b"/" + target[end:] if end and target[end : end + 1] != b"/" else target
 

@@ -1,4 +1,4 @@
-"""Bodies of requests: read whole, within bounds of size and time."""
+"""Bodies of requests: read completely, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from argo_mw_gateway.asgi import ClientLeft, Receive
 from argo_mw_gateway.config import GatewayConfig
 
 _STEP: Final = 64 * 1024
-"""Bytes for which a client has ``body_timeout`` each."""
+"""The bytes that a client must send within each ``body_timeout``."""
 _MAX_DISCARDED: Final = 1 << 20
 _DISCARDING: Final = 1.0
-"""Seconds in which what is refused is still read, so that its client reads the refusal."""
+"""Seconds for which a refused body is still read: many clients read no answer while they send."""
 
 
 class Refused(Exception):
-    """A request is refused before it is asked.
+    """A request is refused before anything is asked.
 
     Attributes:
         refusal: Why.
-        headers: What its response says besides.
+        headers: Further headers of its response.
     """
 
     def __init__(self, refusal: WebRefusal, headers: Sequence[tuple[str, str]] = ()) -> None:
@@ -43,17 +43,17 @@ class Buffers:
         self.taken = 0
 
     def take(self, size: int) -> None:
-        """Count *size* bytes more.
+        """Count *size* more bytes.
 
         Raises:
             Refused: There is no room for them.
         """
         if self.taken + size > self.limit:
-            raise Refused(WebRefusal(503, "the gateway reads as much as it can; try again soon"))
+            raise Refused(WebRefusal(503, "the gateway is reading all it may; try again soon"))
         self.taken += size
 
     def give_back(self, size: int) -> None:
-        """Count *size* bytes less."""
+        """Count *size* bytes as freed."""
         self.taken -= size
 
 
@@ -61,7 +61,7 @@ class BodyReader:
     """Reads the body of one request.
 
     Args:
-        receive: Gives its parts.
+        receive: Returns its next part.
         headers: The request's headers, by name in lower case.
         config: The bounds.
         buffers: Counts the memory of all bodies.
@@ -87,7 +87,7 @@ class BodyReader:
         """Return the body.
 
         Raises:
-            ClientLeft: The client left before all had come.
+            ClientLeft: The client left before it had sent all of it.
             Refused: It is too large or too slow, or all bodies together are too large.
         """
         if self.done:
@@ -107,11 +107,11 @@ class BodyReader:
                     steps = 1 + len(gathered) // _STEP
                     patience.reschedule(started + steps * self._config.body_timeout)
         except TimeoutError:
-            raise Refused(WebRefusal(408, "the request took too long to come in")) from None
+            raise Refused(WebRefusal(408, "the request took too long to arrive")) from None
         return bytes(gathered)
 
     async def discard(self) -> None:
-        """Read some of what is left, and forget it; not what waits to be asked for."""
+        """Read and drop some of what is left, unless the client waits for ``100 Continue``."""
         if not self._is_asked_for:
             return
         left = _MAX_DISCARDED
@@ -123,7 +123,7 @@ class BodyReader:
             pass
 
     def close(self) -> None:
-        """Give back the memory that the body was counted with."""
+        """Give back the memory that was counted for the body."""
         self._buffers.give_back(self._taken)
         self._taken = 0
 

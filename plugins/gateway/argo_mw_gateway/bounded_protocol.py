@@ -1,4 +1,4 @@
-"""HTTP/1.1 of uvicorn, with bounds that it lacks: of connections, and of time at both ends."""
+"""uvicorn's HTTP/1.1 with limits that it lacks: on connections, and on slow senders and readers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from argo_mw_gateway.app import Gateway
 from argo_mw_gateway.config import GatewayConfig
 
 _LINGER: Final = 0.5
-"""Seconds for which what a refused client goes on to send is read and dropped: were its connection
-closed at once, the refusal would be lost with it."""
+"""Seconds for which data of a refused client is still read and dropped: closing its connection at
+once would lose the refusal."""
 _SECOND_LOOK: Final = 0.05
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _UPGRADE: Final = re.compile(rb"\r\nupgrade[ \t]*:[^\r\n]*", re.IGNORECASE)
@@ -20,9 +20,9 @@ _REASONS: Final = {408: b"Request Timeout", 431: b"Request Header Fields Too Lar
 
 
 def bounded_protocol(config: GatewayConfig, gateway: Gateway) -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol for connections to *gateway*, within the bounds of *config*.
+    """Return uvicorn's protocol for connections to *gateway*, with the limits of *config*.
 
-    It is that of httptools where that is installed, else that of h11.
+    It uses httptools if that is installed, else h11.
     """
     try:
         from argo_mw_gateway.httptools_protocol import StrictProtocol as Base
@@ -32,11 +32,11 @@ def bounded_protocol(config: GatewayConfig, gateway: Gateway) -> type[asyncio.Pr
 
 
 class _Bounded:
-    """What stands before a protocol of uvicorn: one for each connection."""
+    """A mixin before uvicorn's protocol class; each connection has an instance."""
 
     bounds: ClassVar[GatewayConfig]
     gateway: ClassVar[Gateway]
-    # Of the protocol of uvicorn:
+    # Attributes of uvicorn's protocol:
     connections: set[Any]
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
@@ -50,8 +50,8 @@ class _Bounded:
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)  # type: ignore[misc]
         self._taking = WriteLimit(transport, self.loop, self.bounds.write_timeout)
-        # Writing pauses while anything waits: also the last bytes of an answer, which nothing
-        # follows, are to be taken in time.
+        # Pause writing whenever anything is buffered, so that the time limit for reading also
+        # covers the last bytes of an answer.
         transport.set_write_buffer_limits(high=1)
         self.gateway.count_connections(len(self.connections))
         if len(self.connections) > self.bounds.max_connections:
@@ -104,12 +104,12 @@ class _Bounded:
             self._header_timer = None
 
     def _look_again(self) -> None:
-        # What came while the loop was held up is read first.
+        # Data that arrived while the event loop was busy is read first.
         self._header_timer = self.loop.call_later(_SECOND_LOOK, self._too_late)
 
     def _too_late(self) -> None:
         self._header_timer = None
-        self._refuse(408, "the headers of this request took too long to come in")
+        self._refuse(408, "the headers of this request took too long to arrive")
 
     def _refuse(self, status: int, message: str) -> None:
         self._have_headers()
@@ -128,7 +128,7 @@ class _Bounded:
 
 
 def _without_upgrade(data: bytes) -> bytes:
-    """Return *data*, which begins a request, without the offer of another protocol.
+    """Return *data*, the beginning of a request, without its offer to upgrade the protocol.
 
     A server may ignore the offer (RFC 9110, section 7.8), but httptools drops the body of such a
     request. Java's own client offers HTTP/2 with the first request of each connection.

@@ -22,10 +22,10 @@ from argo_mw.plugin import (
 from argo_mw_gateway.keys import ClientKey, Keys, looks_like_key
 
 Admitted = Literal["keys", "own", "anyone"]
-"""Who is let in; see :class:`~argo_mw_gateway.config.GatewayConfig`."""
+"""Which clients are let in; see :class:`~argo_mw_gateway.config.GatewayConfig`."""
 
 OWN_HEADER: Final = "argo-mw-key"
-"""The header for a key of ours beside a provider's key of the client's own."""
+"""The header for a key of the gateway, sent beside the client's own key of a provider."""
 _CREDENTIALS: Final = ("authorization", "x-api-key", "api-key")
 
 _NO_KEY: Final = WebRefusal(
@@ -42,15 +42,15 @@ class Client:
     """A client that was let in.
 
     Attributes:
-        key: Its key, or ``None`` for one without.
-        passes_credential: Whether a provider's key in its request is its own, and passed on.
+        key: Its key, or ``None`` if it has none.
+        passes_credential: Whether its request carries its own key of a provider, to be passed on.
     """
 
     key: ClientKey | None = None
     passes_credential: bool = False
 
     def caller(self, argo: Argo) -> Caller:
-        """Return the caller of *argo* that asks on its behalf."""
+        """Return the caller of *argo* for the client's tenant and budget."""
         key = self.key
         if key is None:
             return argo
@@ -61,10 +61,10 @@ class Client:
         )
 
     def refusal(self, call: WebCall) -> WebRefusal | None:
-        """Return why it may not ask *call*, or ``None``."""
+        """Return why the client may not ask *call*, or ``None``."""
         key = self.key
         if key is None:
-            # Nobody knows a client that brings a key of its own: it gets nothing from ours.
+            # A client that brings its own key is unknown here, so it gets nothing from our keys.
             return _NO_KEY if self.passes_credential and not call.own_account else None
         if not _fits(call.operation, key.operations):
             return WebRefusal(403, f"this key may not ask {call.operation}")
@@ -88,7 +88,7 @@ class Door:
     """Lets clients in.
 
     Args:
-        admitted: Who is let in.
+        admitted: Which clients are let in.
         keys: The clients' keys.
     """
 
@@ -97,7 +97,7 @@ class Door:
         self._keys = keys
 
     def client(self, headers: Mapping[str, str]) -> Client | WebRefusal:
-        """Return the client that sends *headers*, by name in lower case, or why there is none."""
+        """Return the client that sent *headers* (names in lower case), or why it is refused."""
         presented = list(_presented(headers))
         ours = {one for one in presented if looks_like_key(one)}
         try:
@@ -119,7 +119,7 @@ class Door:
 def without_credentials(
     headers: Sequence[tuple[str, str]], client: Client
 ) -> Sequence[tuple[str, str]]:
-    """Return *headers* without what let *client* in."""
+    """Return *headers* without the credentials by which *client* was let in."""
     return [
         (name, value)
         for name, value in headers

@@ -1,4 +1,4 @@
-"""``argo-mw gateway``: run it, list what it answers, and keep its clients' keys."""
+"""``argo-mw gateway``: run it, list its routes, and manage its clients' keys."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def gateway(context: click.Context, host: str | None, port: int | None) -> None:
 
 
 async def _run(settings: Settings, host: str | None, port: int | None) -> None:
-    """Run the gateway with an application of its own, which works and does not only look."""
+    """Run the gateway with an application of its own, opened as a program opens it."""
     from argo_mw_gateway import server
     from argo_mw_gateway.app import Gateway
     from argo_mw_gateway.open_files import allow_files
 
     def greet(url: str) -> None:
-        # Nobody else lives in this process, and no request gets on while garbage is collected.
+        # This process runs nothing else, and every garbage collection holds up all requests.
         freeze_heap()
         say(f"argo-mw: the gateway listens at {url}")
 
@@ -75,10 +75,10 @@ gateway.add_command(keys)
 
 
 def _listening(config: GatewayConfig, host: str | None, port: int | None) -> GatewayConfig:
-    """Return *config* with another *host* and *port*, where they are given.
+    """Return *config* with *host* and *port*, if they are given.
 
     Raises:
-        ConfigError: They do not go with the rest.
+        ConfigError: They do not fit the rest of the configuration.
     """
     host, port = host or config.host, config.port if port is None else port
     try:

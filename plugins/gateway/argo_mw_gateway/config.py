@@ -63,10 +63,10 @@ class GatewayConfig:
     drain_timeout: Duration = field(default=60.0, validator=validators.gt(0))
 
     def __attrs_post_init__(self) -> None:
-        """Check what the keys say together.
+        """Check that the values fit each other.
 
         Raises:
-            ValueError: It would let in more than was meant.
+            ValueError: Together they would let in more than was meant.
         """
         if (self.tls_certificate is None) != (self.tls_key is None):
             msg = "tls_certificate and tls_key go together: give both, or neither"

@@ -1,4 +1,4 @@
-"""Errors of the chain as statuses of HTTP."""
+"""HTTP statuses for errors of the chain."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _STATUSES: Final[tuple[tuple[type[ArgoError], int], ...]] = (
     (SharedUnavailable, 503),
     (Closed, 503),
 )
-"""The first that fits holds."""
+"""The first class that an error belongs to decides."""
 
 
 def status_of(error: ArgoError) -> int:
@@ -44,7 +44,7 @@ def status_of(error: ArgoError) -> int:
 
 
 def retry_after(error: ArgoError, now: float) -> int | None:
-    """Return the seconds after which asking again makes sense, or ``None`` where that is unknown.
+    """Return the seconds after which to try again, or ``None`` if they are unknown.
 
     Args:
         error: The error.

@@ -1,4 +1,4 @@
-"""Headers of requests: what they must not leave open, and what is only for the next server."""
+"""Headers of requests: which are ambiguous, and which concern only one connection."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ONCE: Final = frozenset(
         "x-api-key",
     ]
 )
-"""Headers that decide who asks, for what, and how it is read."""
+"""Headers that decide which client asks, which host, and how the body is read."""
 _OPTIONS: Final = frozenset(["close", "keep-alive", "upgrade"])
 
 
 def headers_of(scope: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the headers of a request, names in lower case.
 
-    The host that its target names stands in place of the one in its header (RFC 9112, 3.2.2).
+    The host that its target names replaces that of its ``Host`` header (RFC 9112, 3.2.2).
     """
     host = host_of(scope)
     return [
@@ -45,14 +45,14 @@ def headers_of(scope: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def size_of(headers: Headers) -> int:
-    """Return how many bytes *headers* have."""
+    """Return the size of *headers* in bytes."""
     return sum(len(name) + len(value) for name, value in headers)
 
 
 def fault_of_headers(headers: Headers) -> str:
-    """Return what keeps *headers* from meaning the same to every reader of them, or "".
+    """Return why *headers* may mean different things to different readers, or "".
 
-    Of two values, we might go by one and the upstream by the other.
+    If a header came twice, we might use one value and the upstream the other.
     """
     seen = set()
     for name, _ in headers:
@@ -65,7 +65,7 @@ def fault_of_headers(headers: Headers) -> str:
 
 
 def without_connection(headers: Headers) -> Headers:
-    """Return *headers* without those that their ``Connection`` says are for this server alone."""
+    """Return *headers* without those that their ``Connection`` header names as hop-by-hop."""
     named = {
         option.strip().lower()
         for name, value in headers

@@ -1,4 +1,4 @@
-"""HTTP/1.1 of uvicorn over httptools, where that takes requests otherwise than RFC 9112 says."""
+"""uvicorn's HTTP/1.1 over httptools, corrected where it departs from RFC 9112."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
 
 _MAX_WAITING: Final = 100
-"""Requests that may wait for the answers to those before them on their connection."""
+"""The most requests of one connection that may wait for the answers to earlier ones."""
 _FRAMING: Final = frozenset([b"content-length", b"transfer-encoding"])
 
 
 class StrictProtocol(HttpToolsProtocol):
     """The protocol of one connection.
 
-    uvicorn takes trailers for headers, which other servers have not checked; drops the host of a
-    target that names one, and what follows a ``#``; answers HTTP/1.0 as if it were 1.1; and reads
-    on at each answer, however many requests wait for theirs: thousands more each time. That a
-    client has left, it tells the last of its requests alone, which may still wait for the first.
+    Five habits of uvicorn are corrected. It takes trailers for headers, which other servers have
+    not checked. It drops the host of a target that names one, and what follows a ``#``. It answers
+    HTTP/1.0 as if it were 1.1. After each answer it reads on, thousands of requests at a time,
+    however many wait for their answers. When a client leaves, it informs only the last of its
+    requests, which may still wait for the first.
     """
 
     _answering: RequestResponseCycle | None = None
@@ -48,7 +49,7 @@ class StrictProtocol(HttpToolsProtocol):
         if not self.pipeline:
             self._answering = self.cycle
         if self.scope["http_version"] == "1.0":
-            self.cycle.__class__ = _UntilClosed  # uvicorn names its class where it makes one
+            self.cycle.__class__ = _UntilClosed  # uvicorn offers no way to choose it
             self.cycle.waiting_for_100_continue = False
         if len(self.pipeline) > _MAX_WAITING:
             self.pipeline.clear()
@@ -61,14 +62,14 @@ class StrictProtocol(HttpToolsProtocol):
 
 
 class _Dropped(list[Any]):
-    """Trailers, which nobody reads."""
+    """Trailers, which are not read."""
 
     def append(self, _: object) -> None:
         """Drop it."""
 
 
 class _UntilClosed(RequestResponseCycle):
-    """A request of HTTP/1.0, and its answer: one without a length ends with the connection."""
+    """An exchange over HTTP/1.0, where an answer without a length ends with the connection."""
 
     _has_length = True
 

@@ -1,4 +1,4 @@
-"""``argo-mw gateway keys``: make, list and revoke the keys of clients."""
+"""``argo-mw gateway keys``: create, list and revoke the keys of clients."""
 
 from __future__ import annotations
 

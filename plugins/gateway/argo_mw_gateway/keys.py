@@ -1,4 +1,4 @@
-"""Keys of clients: made once, shown once, and kept as digests.
+"""Keys of clients: each is shown once, and only its digest is kept.
 
 A key is 32 random bytes, so that nobody can guess it from its digest however fast digests are made:
 a plain SHA-256 is right here, and a slow hash, which passwords need, would cost each request
@@ -35,21 +35,21 @@ _UNREAD: Final = (-1,)
 
 @frozen(kw_only=True)
 class ClientKey:
-    """A key of a client, without what opens.
+    """What is kept of a client's key: everything but its secret.
 
     Attributes:
-        id: The part of it that is not a secret, by which it is found.
-        name: What its owner calls it.
+        id: The public part of the key, by which it is found.
+        name: The name that was given to it.
         digest: The SHA-256 of the whole, in hexadecimal.
-        created: When it was made, in seconds since the epoch.
+        created: When it was created, in seconds since the epoch.
         tenant: The tenant that its requests are for; "" for the configured one.
-        operations: Patterns of the operations that it may ask; none for all.
-        models: Patterns of the models that it may ask; none for all.
+        operations: Patterns of the operations that it may ask; empty for all.
+        models: Patterns of the models that it may ask; empty for all.
         usd: What its requests may cost in each period, in US dollars; ``None`` for no limit.
         per: The period.
-        unread: Whether it may pass on requests that are not read, which reach everything that is
-            stored on the provider's account, of whatever tenant.
-        expires: When it ends, in seconds since the epoch, or ``None``.
+        unread: Whether it may send requests that are passed on unread. They reach everything that
+            is stored on the provider's account, of any tenant.
+        expires: When it expires, in seconds since the epoch, or ``None``.
         revoked: When it was revoked, or ``None``.
     """
 
@@ -67,7 +67,7 @@ class ClientKey:
     revoked: float | None = None
 
     def is_valid(self, now: float) -> bool:
-        """Return whether it opens at *now*, in seconds since the epoch."""
+        """Return whether it is valid at *now*, in seconds since the epoch."""
         return self.revoked is None and (self.expires is None or now < self.expires)
 
     def state(self, now: float) -> str:
@@ -85,7 +85,7 @@ class ClientKey:
 
 
 def make_key(template: ClientKey) -> tuple[str, ClientKey]:
-    """Return a new key, and what is kept of it: *template* with an id and a digest of its own."""
+    """Return a new key, and what is kept of it: *template* with a new id and digest."""
     identifier = secrets.token_hex(6)
     key = f"argo-{identifier}-{secrets.token_urlsafe(32)}"
     return key, evolve(template, id=identifier, digest=digest_of(key))
@@ -97,18 +97,18 @@ def digest_of(key: str) -> str:
 
 
 def looks_like_key(text: str) -> bool:
-    """Return whether *text* has the form of a key of ours."""
+    """Return whether *text* has the form of a key of the gateway."""
     return _SHAPE.fullmatch(text) is not None
 
 
 class KeyFile:
-    """The file at *path* that holds the keys. It is read and written without waiting for long."""
+    """The file at *path* that holds the keys, small enough to be read and written at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> Mapping[str, ClientKey]:
-        """Return the keys by id; none where there is no file.
+        """Return the keys by id; none if there is no file.
 
         Raises:
             ConfigError: It cannot be read, or other users can change it.
@@ -135,7 +135,7 @@ class KeyFile:
         return {key.id: key for key in keys}
 
     def change(self, change: Callable[[Mapping[str, ClientKey]], Sequence[ClientKey]]) -> None:
-        """Replace the keys by what *change* makes of them, while no other process does so.
+        """Replace the keys by the result of *change*, while no other process does so.
 
         Raises:
             ConfigError: The file cannot be read.
@@ -161,7 +161,7 @@ def key_file(config: GatewayConfig, state_dir: Path) -> KeyFile:
 
 
 class Keys:
-    """The keys of a :class:`KeyFile` as they are now, followed at most a second late.
+    """The keys in a :class:`KeyFile`, at most a second old.
 
     Args:
         file: The file.
@@ -180,10 +180,10 @@ class Keys:
         self._keys: Mapping[str, ClientKey] = {}
 
     def find(self, presented: str) -> ClientKey | None:
-        """Return the valid key that *presented* is, or ``None``.
+        """Return the valid key that matches *presented*, or ``None``.
 
         Raises:
-            ConfigError: The file cannot be read: until it can be, no key is known to be valid.
+            ConfigError: The file cannot be read, so no key is known to be valid.
         """
         self._follow()
         found = _SHAPE.fullmatch(presented)
@@ -197,7 +197,7 @@ class Keys:
         return key if key.is_valid(self._time()) else None
 
     def valid(self) -> Sequence[ClientKey]:
-        """Return the keys that open now.
+        """Return the keys that are valid now.
 
         Raises:
             ConfigError: The file cannot be read.

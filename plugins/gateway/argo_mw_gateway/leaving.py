@@ -1,4 +1,4 @@
-"""Clients that leave: what is done for them ends."""
+"""Clients that leave: their requests are cancelled."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final, Self
 from argo_mw_gateway.asgi import ClientLeft, Receive
 
 _LOOK_AFTER: Final = 0.05
-"""Seconds after which a client is watched: most are answered sooner, and a task costs 20 µs."""
+"""Seconds after which a client is watched: most answers come sooner, and a task costs 20 µs."""
 
 
 class EndsWithClient:
-    """A block that is cancelled when the client leaves. Its body has been read before.
+    """Cancels its block when the client leaves. Read the body of the request before.
 
     Raises:
-        ClientLeft: It has left.
+        ClientLeft: The client has left.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -39,8 +39,8 @@ class EndsWithClient:
         traceback: TracebackType | None,
     ) -> None:
         self._timer.cancel()
-        # Let go of the task: with its cancellation it holds this object, and each request would
-        # leave a circle for the garbage collection, which holds up all others.
+        # Drop the task: its cancellation refers to this object, and each request would leave a
+        # cycle for the garbage collector, which holds up all others.
         watching, self._watching = self._watching, None
         if watching is not None:
             watching.cancel()
@@ -48,7 +48,7 @@ class EndsWithClient:
         if not self._left:
             return
         if kind is None:
-            # The cancellation came too late to find anything to cancel.
+            # The block had ended before the cancellation reached it.
             try:
                 await asyncio.sleep(0)
             except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""How many files the process may have open: each connection takes one, and each request another."""
+"""The limit of open files: each connection takes one, and each request to a provider another."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ log = Log("argo_mw")
 
 
 def allow_files(connections: int) -> None:
-    """Let this process have *connections* of clients, and one to a provider for each.
+    """Raise the limit for *connections* of clients, and one to a provider for each.
 
-    Many systems allow 1,024 files, or fewer, until a process asks for more. One without enough
-    takes in no further connections, so that a limit that cannot be raised is said.
+    Many systems allow 1,024 files or fewer until a process asks for more. A process that runs out
+    accepts no more connections, so this warns if the limit cannot be raised.
     """
     try:
         import resource

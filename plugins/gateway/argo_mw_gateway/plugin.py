@@ -17,12 +17,12 @@ class GatewayPlugin(Serving):
 
     @hookimpl
     def register_config(self) -> type:
-        """The class of the table ``[plugins.gateway]``."""
+        """Return the class of the table ``[plugins.gateway]``."""
         return GatewayConfig
 
     @hookimpl
     def register_gauges(self) -> Iterable[Gauge]:
-        """How much the gateway has to do."""
+        """Return gauges of how busy the gateway is."""
         kinds = {"2xx": 2, "3xx": 3, "4xx": 4, "5xx": 5, "left": 0}
         return [
             Gauge(
@@ -53,7 +53,7 @@ class GatewayPlugin(Serving):
     async def diagnose(
         self, config: GatewayConfig, context: Context
     ) -> Iterable[tuple[str, bool, str]]:
-        """Say who may ask, and where the gateway listens."""
+        """Report which clients may ask, and where the gateway listens."""
         file = key_file(config, context.state_dir)
         return [
             ("listens", True, _listens(config)),

@@ -1,4 +1,4 @@
-"""Replies: responses as a client gets them, with headers that say where they come from."""
+"""Replies: responses as clients get them, with headers that say where they come from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COST: Final = b"argo-mw-cost-usd"
 CHANGED: Final = b"argo-mw-changed"
 
 _PREFIXES: Final = ("argo-mw-", "access-control-")
-"""Headers of ours, and those by which a provider lets pages of other sites read its answers."""
+"""Headers that the gateway sets itself, and the provider's CORS headers, which do not hold here."""
 _NOT_PASSED_ON: Final = frozenset(
     [
         "alt-svc",
@@ -39,7 +39,7 @@ _NOT_PASSED_ON: Final = frozenset(
         "upgrade",
     ]
 )
-"""Headers of the connection to the upstream, or about its host, which is not ours."""
+"""Headers that concern the connection to the upstream, or its host."""
 _NO_BODY: Final = frozenset([204, 205, 304])
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -51,8 +51,8 @@ class Reply:
     Args:
         send: Sends a message of ASGI.
         method: The request's method.
-        request_id: Its number.
-        write_timeout: Seconds that a client may take nothing.
+        request_id: The id of the request.
+        write_timeout: Seconds for which a client may read nothing.
 
     Attributes:
         status: The status that was sent, or 0.
@@ -69,13 +69,13 @@ class Reply:
         """Send *response* at *now*, in seconds since the epoch.
 
         Args:
-            response: What is sent.
+            response: The response.
             now: The time, for its age.
-            close: Whether the connection ends with it.
+            close: Whether the connection is closed after it.
 
         Raises:
-            ClientLeft: The client takes nothing any more.
-            BrokenOff: A body in pieces broke off.
+            ClientLeft: The client has stopped reading.
+            BrokenOff: A streamed body broke off.
         """
         headers = list(_passed(response))
         headers += _own(response, self._request_id, now)
@@ -105,7 +105,7 @@ class Reply:
         except ClientLeft:
             raise
         except Exception as error:
-            # A client that got a proper end would take half an answer for a whole one.
+            # After a proper end, a client would take half an answer for a whole one.
             raise BrokenOff from error
 
     async def _start(self, status: int, headers: RawHeaders) -> None:
@@ -119,7 +119,7 @@ class Reply:
                 await self._send(message)
         except TimeoutError:
             raise ClientLeft from None
-        except OSError as error:  # as servers say by ASGI 2.4 that it has left
+        except OSError as error:  # by ASGI 2.4, the client has left
             raise ClientLeft from error
 
 
@@ -145,16 +145,16 @@ def _own(response: WebResponse, request_id: bytes, now: float) -> Iterator[tuple
 
 
 def served_by(outcome: Outcome) -> str:
-    """Return what answered: a layer that had the answer, else the upstream."""
+    """Return the name of the layer that had the answer, else of the upstream."""
     kept = not outcome.cost.requests and outcome.via
     return outcome.via[-1] if kept else outcome.upstream or "argo-mw"
 
 
 def cost_of(outcome: Outcome) -> float | None:
-    """Return what an answer cost in US dollars; ``None`` while a stream runs, or where unknown."""
+    """Return the cost of an answer in US dollars; ``None`` if unknown, or while it is streamed."""
     return None if outcome.cost.estimated else outcome.cost.usd
 
 
 def with_header(response: WebResponse, name: str, value: str) -> Sequence[tuple[str, str]]:
-    """Return the headers of *response*, and one more."""
+    """Return the headers of *response* with the header *name* added."""
     return (*response.headers, (name, value))

@@ -16,7 +16,7 @@ log = Log("argo_mw")
 _NEEDLESS: Final = re.compile(
     r"%(?:2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])", re.ASCII
 )
-"""Letters, digits and marks that are written as they are (RFC 3986, section 2.3)."""
+"""Characters that are never percent-encoded (RFC 3986, section 2.3)."""
 _UNPLAIN: Final = re.compile(
     r"//|/\.{1,2}(?:/|$)|[^\x21-\x7e]|[\\#?]|%(?![0-9a-f]{2})|%(?:[01][0-9a-f]|7f)", re.IGNORECASE
 )
@@ -32,7 +32,7 @@ class Route:
     Attributes:
         plugin: The plugin that offers it.
         endpoint: The endpoint.
-        rest: What of the path stands in place of its ``*``.
+        rest: The part of the path that its ``*`` matches.
     """
 
     plugin: str
@@ -62,14 +62,14 @@ class Routes:
 
     @property
     def all(self) -> Sequence[Route]:
-        """All routes, sorted by path."""
+        """The routes, sorted by path."""
         exact = [route for routes in self._exact.values() for route in routes]
         return sorted([*exact, *self._below], key=lambda route: route.endpoint.path)
 
     def find(self, method: str, path: str) -> Route | Sequence[str]:
-        """Return what answers *method* at *path*, or the methods that the path takes: maybe none.
+        """Return the route of *method* and *path*; if there is none, the methods that *path* takes.
 
-        Of several endpoints that fit, the one with the longest path answers.
+        Of several endpoints that match, the one with the longest path answers.
         """
         allowed: set[str] = set()
         for route in self._exact.get(path, ()):
@@ -99,10 +99,10 @@ class Routes:
 
 
 def fault_of_path(path: str) -> str:
-    """Return what keeps *path* from meaning the same to every reader of it, or "".
+    """Return why *path* may mean different things to different readers, or "".
 
-    What a client may ask is decided by its path: an upstream that reads it otherwise would answer
-    another question than the one that was let through.
+    The path decides whether a client may ask: an upstream that reads it differently would answer
+    another question than the one that was permitted.
     """
     if _UNPLAIN.search(path):
         return "its path has empty parts, dots for parts, or characters that no path has"
@@ -114,7 +114,7 @@ def fault_of_path(path: str) -> str:
 
 
 def _leads_up(path: str) -> bool:
-    """Return whether *path* leads to another one for a reader that decodes it before it splits it.
+    """Return whether *path* leads elsewhere for a server that decodes it before splitting it.
 
     A slash that belongs to a name, such as that of a model, is written as ``%2F``. Some servers
     decode it first, some twice, and some drop what follows a semicolon.

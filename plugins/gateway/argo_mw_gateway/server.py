@@ -1,4 +1,4 @@
-"""The server: uvicorn, with bounds of its own, and an end that lets answers end."""
+"""The server: uvicorn with limits of its own, which completes answers before it stops."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from argo_mw_gateway.config import GatewayConfig
 
 _BACKLOG: Final = 1024
 _LAST: Final = 5.0
-"""Seconds that requests have to end in once their connections are closed."""
+"""Seconds that requests may take to end once their connections are closed."""
 
 log = Log("argo_mw")
 
 
 async def serve(gateway: Gateway, config: GatewayConfig, ready: Callable[[str], object]) -> None:
-    """Serve *gateway* until SIGTERM or SIGINT, and then let the requests under way end.
+    """Serve *gateway* until SIGTERM or SIGINT, and then complete the requests under way.
 
     Args:
-        gateway: What is served.
-        config: Where, and within which bounds.
+        gateway: The gateway.
+        config: Its address and limits.
         ready: Called with its URL once it listens.
 
     Raises:
@@ -55,7 +55,7 @@ async def serve(gateway: Gateway, config: GatewayConfig, ready: Callable[[str], 
 
 
 class _Server(uvicorn.Server):
-    """A server that is stopped by its owner: the first time softly, the second time at once."""
+    """A server with a stop method: the first call lets requests end, the second ends them."""
 
     def __init__(
         self, config: uvicorn.Config, gateway: Gateway, ready: Callable[[], object]
@@ -65,12 +65,12 @@ class _Server(uvicorn.Server):
         self._ready = ready
 
     async def main_loop(self) -> None:
-        """Run until it is stopped; it listens by now."""
+        """Run until it is stopped; called once it listens."""
         self._ready()
         await super().main_loop()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let requests under way end, and then those that did not end in time."""
+        """Wait for the requests under way, and end those that take too long."""
         await super().shutdown(sockets)
         self._let_go()
         if self.server_state.tasks:
@@ -78,11 +78,11 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone: uvicorn would end the process while accounts are still settled."""
+        """Handle no signals: uvicorn would end the process before all costs are booked."""
         yield
 
     def stop(self) -> None:
-        """Stop; let requests under way end unless it is stopped already."""
+        """Stop once the requests under way have ended; if called again, stop at once."""
         if self.should_exit:
             self.force_exit = True
             self._let_go()
@@ -90,7 +90,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     def _let_go(self) -> None:
-        """Close all connections, with which requests end as for clients that leave."""
+        """Close all connections, which ends their requests as if the clients had left."""
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
@@ -126,7 +126,7 @@ def _listening(config: GatewayConfig) -> Iterator[socket.socket]:
     """Listen at the configured address.
 
     Raises:
-        ConfigError: It cannot be had.
+        ConfigError: The address is in use or not this machine's.
     """
     try:
         found = socket.getaddrinfo(
@@ -156,11 +156,11 @@ def _no_address(config: GatewayConfig, error: OSError) -> ConfigError:
 
 @contextlib.contextmanager
 def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call *stop* at each SIGTERM and SIGINT, where the loop takes signals."""
+    """Call *stop* at each SIGTERM and SIGINT, if the loop can handle signals."""
     loop = asyncio.get_running_loop()
     taken = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        # No loop takes them beside the main thread, and not every loop of Windows does.
+        # Loops outside the main thread cannot, nor can some on Windows.
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(number, stop)
             taken.append(number)
@@ -172,7 +172,7 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 class _Expected(logging.Filter):
-    """Drops what uvicorn says of answers that broke off: that is how their clients see it."""
+    """Drops uvicorn's log lines about answers that broke off, which it ends that way on purpose."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         raised = record.exc_info[1] if record.exc_info else None

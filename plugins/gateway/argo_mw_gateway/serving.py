@@ -1,4 +1,4 @@
-"""What an application knows of the gateways that serve it."""
+"""Counts of the gateways that serve an application."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Serving:
 
     Attributes:
         in_flight: Requests that are being answered.
-        answered: Requests that were answered, by status; 0 for clients that left before.
-        connections: Connections that are open, where the gateway itself listens.
+        answered: Requests that were answered, by status; 0 for clients that left before that.
+        connections: Open connections, if the gateway itself listens.
     """
 
     def __init__(self) -> None:

@@ -55,7 +55,9 @@ async def test_a_key_may_be_sent_twice_and_two_keys_may_not(start: Start) -> Non
 
 
 @pytest.mark.parametrize("changed", [{"expires": 1.0}, {"revoked": 1.0}])
-async def test_a_key_that_has_ended_opens_no_more(start: Start, changed: dict[str, Any]) -> None:
+async def test_a_key_that_has_ended_lets_no_client_in(
+    start: Start, changed: dict[str, Any]
+) -> None:
     async with start() as running, running.client(running.key(**changed)) as client:
         assert 401 == (await client.post("/v1/messages", json=MESSAGE)).status_code
 
@@ -76,7 +78,7 @@ async def test_a_key_that_has_ended_opens_no_more(start: Start, changed: dict[st
         ({"usd": 1.0}, "/v1/messages", MESSAGE, 200),
     ],
 )
-async def test_a_key_asks_what_it_is_for(
+async def test_a_key_may_ask_only_what_it_is_for(
     start: Start, scope: dict[str, Any], path: str, asked: dict[str, Any], status: int
 ) -> None:
     async with start() as running, running.client(running.key(**scope)) as client:

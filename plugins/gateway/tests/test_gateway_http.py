@@ -130,7 +130,7 @@ async def test_the_host_that_a_target_names_counts_and_not_that_of_the_header(
     )
 
 
-async def test_what_trails_a_body_is_no_header(start: Start, provider: Recorder) -> None:
+async def test_trailers_of_a_body_are_no_headers(start: Start, provider: Recorder) -> None:
     trailers = b"0\r\nhost: evil.example\r\nanthropic-beta: other\r\nx-trail: 1\r\n\r\n"
     body = CHUNKED.replace(b"0\r\n\r\n", trailers)
     async with start() as running:

@@ -110,7 +110,7 @@ def test_a_configuration_that_lets_in_more_than_was_meant_is_refused(
 @pytest.mark.parametrize(
     "table", [{"host": "0.0.0.0", "behind_proxy": True}, {"host": "::1", "clients": "anyone"}]
 )
-def test_a_word_about_the_proxy_or_loopback_is_enough(table: dict[str, object]) -> None:
+def test_a_gateway_behind_a_proxy_or_on_loopback_needs_no_tls(table: dict[str, object]) -> None:
     structure(table, GatewayConfig, where="argo.toml [plugins.gateway]")
 
 
