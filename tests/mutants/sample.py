@@ -6,6 +6,7 @@ import ast
 import random
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TypeGuard
@@ -54,16 +55,20 @@ class Mutant:
     @property
     def name(self) -> str:
         """Name it by what changes, whatever line that comes to stand in."""
-        line = (ROOT / self.file).read_text("utf-8").splitlines()[self.line - 1].strip()
+        line = text_of(self.file).splitlines()[self.line - 1].strip()
         return f"{self.file}: {line} [{self.operator.partition('/')[2]}]"
 
     def source(self) -> str:
         """Return the changed source."""
-        code = mutate_code(
-            (ROOT / self.file).read_text("utf-8"), get_operator(self.operator)(), self.occurrence
-        )
+        code = mutate_code(text_of(self.file), get_operator(self.operator)(), self.occurrence)
         assert isinstance(code, str)
         return code
+
+
+@cache
+def text_of(file: Path) -> str:
+    """Return the source of *file*, as it was when first asked for: somebody may work on it."""
+    return (ROOT / file).read_text("utf-8")
 
 
 def sample(files: Iterable[Path], size: int, seed: int) -> list[Mutant]:
@@ -95,7 +100,7 @@ def distinct(mutants: Iterable[Mutant]) -> Iterator[Mutant]:
 
 def mutants(file: Path) -> Iterator[Mutant]:
     """Find the mutants of *file*, without those that no run of it could notice."""
-    text = (ROOT / file).read_text("utf-8")
+    text = text_of(file)
     tree, lines = get_ast(text), text.splitlines()
     left_out = list(_never_run(ast.parse(text)))
     for name in operator_names():
