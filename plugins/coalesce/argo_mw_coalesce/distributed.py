@@ -32,7 +32,7 @@ from argo_mw.plugin import (
 from argo_mw.store import Freshness, Lease, Subscription
 from argo_mw_coalesce.load_start import LOAD_START, LoadStart
 from argo_mw_coalesce.recency import Recency
-from argo_mw_coalesce.shared_result import SharedResult, read_result, write_result
+from argo_mw_coalesce.shared_result import SharedResult, result_of, write_result
 
 NAME = "coalesce.distributed"
 CHANNEL = "argo:results"
@@ -370,10 +370,7 @@ class DistributedCoalesce:
     async def _decoded(self, result_key: str, data: bytes | None) -> SharedResult:
         if data is None:
             return SharedResult()
-        codecs = self._context.codecs
-        if codecs.is_large(data):
-            return await asyncio.to_thread(read_result, codecs, result_key, data)
-        return read_result(codecs, result_key, data)
+        return result_of(await self._context.codecs.decode_off_loop(data, result_key))
 
     async def _freshness(self, result: SharedResult) -> Freshness:
         """Return whether the tags of *result* have changed since its load began.

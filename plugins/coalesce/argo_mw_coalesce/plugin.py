@@ -45,7 +45,7 @@ def register_config() -> type:
 def register_layers(config: CoalesceConfig, context: Context) -> Iterable[Layer]:
     """Return the outermost layer, of flights, and those inside of the caches, of loads."""
     coalesce = Coalesce(context, failure_ttl=config.failure_ttl, max_flights=config.max_flights)
-    outer = Layer(NAME, coalesce, slot=NAME, transparent=True)
+    outer = Layer(NAME, coalesce, slot=NAME)
     inner = ("similarity",)
     if not config.distributed or context.single_process:
         return [outer, Layer(LOADS, Loads(context), after=("race",), before=inner)]

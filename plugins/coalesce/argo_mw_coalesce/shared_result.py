@@ -18,7 +18,6 @@ from argo_mw.plugin import (
     Unsupported,
     UpstreamError,
 )
-from argo_mw.store import Undecodable
 
 _FIELDS: Final = 6
 _ERRORS: Final[dict[str, type[UpstreamError]]] = {
@@ -75,10 +74,9 @@ def write_result(codecs: Codecs, key: str, fence: int, result: SharedResult) -> 
         return codecs.encode((*head, None, None), key)
 
 
-def read_result(codecs: Codecs, key: str, data: bytes) -> SharedResult:
-    """Decode the result in *data*; return an empty one if that fails."""
-    record = codecs.decode(data, key)
-    if isinstance(record, Undecodable) or not isinstance(record, tuple) or len(record) != _FIELDS:
+def result_of(record: object) -> SharedResult:
+    """Return the result in *record*, which was decoded; an empty one if there is none in it."""
+    if not isinstance(record, tuple) or len(record) != _FIELDS:
         return SharedResult()
     fence, at, versions, kept_until, outcome, error = record
     if not (isinstance(fence, int) and isinstance(at, float) and isinstance(versions, tuple)):

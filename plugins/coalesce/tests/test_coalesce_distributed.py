@@ -51,7 +51,7 @@ from argo_mw_coalesce.distributed import (
     DistributedCoalesce,
 )
 from argo_mw_coalesce.recency import CLOCK_DIFFERENCE, Recency
-from argo_mw_coalesce.shared_result import SharedResult, read_result, write_result
+from argo_mw_coalesce.shared_result import SharedResult, result_of, write_result
 
 _names = itertools.count()
 
@@ -579,7 +579,7 @@ async def test_two_processes_share_the_embedded_store(tmp_path: Path) -> None:
 def test_errors_of_upstreams_arrive_as_they_were(error: UpstreamError) -> None:
     codecs = Codecs()
     data = write_result(codecs, "key", 1, SharedResult(error=error))
-    read = read_result(codecs, "key", data).error
+    read = result_of(codecs.decode(data, "key")).error
     assert isinstance(read, UpstreamError)
     assert type(error) is type(read)
     assert vars(error) == vars(read)
@@ -589,7 +589,7 @@ def test_a_refusal_arrives_with_the_time_to_come_back() -> None:
     codecs = Codecs()
     full = QuotaExceeded("full", retry_at=9.0)
     data = write_result(codecs, "key", 1, SharedResult(error=full))
-    read = read_result(codecs, "key", data).error
+    read = result_of(codecs.decode(data, "key")).error
     assert isinstance(read, Refusal)
     assert 9.0 == read.retry_at
 
@@ -600,10 +600,10 @@ def test_a_result_that_only_its_holder_can_use_arrives_empty() -> None:
         SharedResult(error=ValueError("mine")),
         SharedResult(outcome=Outcome(object())),
     ):
-        assert read_result(codecs, "key", write_result(codecs, "key", 1, result)).empty
+        assert result_of(codecs.decode(write_result(codecs, "key", 1, result), "key")).empty
     five = codecs.encode((1, 2, 3, 4, 5), "key")
     for data in (b"", b"garbage", codecs.encode([1, 2], "key"), five):
-        assert SharedResult() == read_result(codecs, "key", data)
+        assert SharedResult() == result_of(codecs.decode(data, "key"))
 
 
 async def test_the_plugins_flag_switches_all_its_layers(store: str, clock: FakeClock) -> None:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from argo_mw.plugin import Outcome, Stream, Tasks
+from argo_mw.plugin import Outcome, Stream, Tasks, TimeLimitExceeded, fail_at
+from argo_mw.testing import FakeClock
 from argo_mw_coalesce.flight import Flight
 
 
@@ -76,3 +77,26 @@ async def test_callers_of_a_value_that_cannot_be_looked_at_get_its_error() -> No
     flight.land(Outcome(Odd()))
     await asyncio.wait(waiting)
     assert [RuntimeError] * 2 == [type(one.exception()) for one in waiting]
+
+
+@pytest.mark.parametrize(("ends", "abandoned"), [(None, 0), (False, 0), (True, 1)])
+async def test_a_flight_goes_on_whose_last_caller_has_no_more_time_unless_it_asked_otherwise(
+    ends: bool | None, abandoned: int
+) -> None:
+    clock, left = FakeClock(start=0.1), []
+    flight = Flight(left.append)
+    wait = flight.wait() if ends is None else flight.wait(ends_with_caller=ends)
+    waiting = asyncio.create_task(fail_at(wait, clock.monotonic() + 1.0, clock))
+    await clock.advance(1.0)
+    assert isinstance(waiting.exception(), TimeLimitExceeded)
+    assert abandoned == len(left)
+
+
+async def test_a_flight_is_abandoned_by_a_last_caller_whose_wait_is_thrown_away() -> None:
+    """As by a program that ends in the middle of it."""
+    left: list[Flight] = []
+    flight = Flight(left.append)
+    wait = flight.wait()
+    wait.send(None)
+    wait.close()
+    assert [flight] == left

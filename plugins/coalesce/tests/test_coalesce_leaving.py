@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argo_mw import Argo, ArgoError, DeadlineExceeded
+from argo_mw import Argo, ArgoError, DeadlineExceeded, Outcome
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import ENDS_WITH_CALLERS, layers_of, operation
+from argo_mw.plugin import ENDS_WITH_CALLERS, Call, Layer, Next, context_of, layers_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from argo_mw_coalesce import plugin
 
@@ -42,7 +42,9 @@ def held() -> Scripted:
     return upstream
 
 
-def open_argo(store: str, upstream: Scripted, clock: FakeClock) -> Argo:
+def open_argo(
+    store: str, upstream: Scripted, clock: FakeClock, also: dict[str, object] | None = None
+) -> Argo:
     # Each in a store of its own: time begins anew, and results of before would seem to be recent.
     shared = "memory://" if store == "alone" else f"memory://leaving-{next(_names)}"
     config = {
@@ -50,7 +52,7 @@ def open_argo(store: str, upstream: Scripted, clock: FakeClock) -> Argo:
         "plugins": {"coalesce": {"failure_ttl": 0.0}},
     }
     asked = FakePlugin(operations=[bars], upstreams=[upstream])
-    plugins = {"coalesce": plugin, "asked": asked}
+    plugins = {"coalesce": plugin, "asked": asked, **(also or {})}
     return Argo.open(config, clock=clock, plugins=plugins, installed=False)
 
 
@@ -95,6 +97,47 @@ async def test_a_load_without_callers_ends_with_the_application(store: str) -> N
         ask(argo, 1.0)
         await clock.advance(2.0)
     assert 1 == upstream.cancelled
+
+
+class Closes:
+    """A layer that notes how many requests have been cancelled when it is closed."""
+
+    def __init__(self, upstream: Scripted) -> None:
+        self.upstream = upstream
+        self.cancelled: list[int] = []
+
+    async def __call__(self, call: Call, call_next: Next) -> Outcome:
+        return await call_next(call)
+
+    async def close(self) -> None:
+        self.cancelled.append(self.upstream.cancelled)
+
+
+async def test_a_load_ends_before_the_layers_that_it_passes_are_closed(store: str) -> None:
+    clock, upstream = FakeClock(start=0.1), held()
+    closes = Closes(upstream)
+    also = {"closes": FakePlugin(layer=Layer("closes", closes, after=("coalesce",)))}
+    async with open_argo(store, upstream, clock, also) as argo:
+        ask(argo, 1.0)
+        await clock.advance(2.0)
+    assert [1] == closes.cancelled
+
+
+@pytest.mark.parametrize(("seconds", "lasts"), [(None, TIMEOUT), (4.0, TIMEOUT), (25.0, 25.0)])
+async def test_a_flight_lasts_as_long_as_the_operation_or_who_starts_it_allows(
+    store: str, seconds: float | None, lasts: float
+) -> None:
+    clock, passed = FakeClock(start=7.0), []
+    async with open_argo(store, held(), clock) as argo:
+        coalesce, context = layers_of(argo)[0].middleware, context_of(argo)
+        call = context.make_call("bars", "", {"symbol": "AAPL"})
+
+        async def call_next(passing: Call) -> Outcome:
+            passed.append(passing.deadline)
+            return Outcome(1)
+
+        await coalesce(call if seconds is None else call.until(7.0 + seconds), call_next)
+    assert [7.0 + lasts] == passed
 
 
 async def test_a_client_that_ends_its_requests_itself_ends_them_by_its_timeout_too(

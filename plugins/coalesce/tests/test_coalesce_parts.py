@@ -28,7 +28,7 @@ from argo_mw_coalesce.flight import Flight
 from argo_mw_coalesce.layer import Coalesce, flight_key
 from argo_mw_coalesce.loads import Loads, _Load
 from argo_mw_coalesce.recency import Recency
-from argo_mw_coalesce.shared_result import SharedResult, read_result, write_result
+from argo_mw_coalesce.shared_result import SharedResult, result_of, write_result
 
 _names = itertools.count()
 
@@ -246,7 +246,7 @@ async def test_the_flight_that_carries_out_a_load_is_one_of_its_waiters() -> Non
 def test_an_error_is_published_with_all_its_fields(error: Exception) -> None:
     codecs = Codecs()
     data = write_result(codecs, "k", 7, SharedResult(error=error, at=3.0))
-    result = read_result(codecs, "k", data)
+    result = result_of(codecs.decode(data, "k"))
     found = result.error
     assert (type(error), str(error)) == (type(found), str(found))
     for name in ("upstream", "action", "retry_after", "status", "retry_at"):
@@ -260,11 +260,13 @@ async def test_an_answer_travels_and_what_is_neither_is_empty(clock: FakeClock) 
     argo, _ = open_argo(clock)
     async with argo:
         codecs, outcome = context_of(argo).codecs, Outcome("bars", upstream="a")
-        read = read_result(codecs, "k", write_result(codecs, "k", 1, SharedResult(outcome, at=2.0)))
+        read = result_of(
+            codecs.decode(write_result(codecs, "k", 1, SharedResult(outcome, at=2.0)), "k")
+        )
         assert (False, "bars") == (read.empty, read.unwrap().value)
         for error in (None, KeyError("of this process alone")):
             data = write_result(codecs, "k", 1, SharedResult(error=error, at=2.0))
-            assert read_result(codecs, "k", data).empty
+            assert result_of(codecs.decode(data, "k")).empty
 
 
 @pytest.mark.parametrize(
@@ -287,8 +289,33 @@ async def test_undecodable_data_is_an_empty_result(clock: FakeClock, record: obj
     argo, _ = open_argo(clock)
     async with argo:
         codecs = context_of(argo).codecs
-        result = read_result(codecs, "k", codecs.encode(record, "k"))
+        result = result_of(codecs.decode(codecs.encode(record, "k"), "k"))
     assert (None, None, True) == (result.outcome, result.error, result.empty)
+
+
+@pytest.mark.parametrize(
+    ("takes_kept", "at", "until", "accepts"),
+    [
+        (True, 90.0, 105.5, True),
+        (True, 90.0, 105.0, False),  # kept no more
+        (True, 90.0, 104.5, False),
+        (True, 90.0, 0.0, False),  # never kept
+        (False, 90.0, 105.5, False),  # by a cache that would not have served it
+        (True, 35.0, 105.5, True),
+        (True, 34.9, 105.5, False),  # somebody has put it back
+    ],
+)
+def test_a_kept_result_is_accepted_while_a_cache_serves_it(
+    takes_kept: bool, at: float, until: float, accepts: bool
+) -> None:
+    recency = Recency(began=100.0, life=5.0, takes_kept=takes_kept)
+    result = SharedResult(Outcome("bars"), at=at, kept_until=until)
+    assert accepts == recency.accepts_kept(result, now=105.0)
+
+
+def test_no_kept_result_is_accepted_where_nothing_says_that_a_cache_would_have_served_it() -> None:
+    kept = SharedResult(Outcome("bars"), at=99.0, kept_until=200.0)
+    assert not Recency(began=100.0, life=5.0).accepts_kept(kept, now=105.0)
 
 
 # -- leases ----------------------------------------------------------------------------------------
