@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import pytest
 
@@ -139,5 +139,9 @@ def _asked(upstreams: tuple[Paced, ...]) -> FakePlugin:
 
 
 @pytest.fixture
-def stage() -> Stage:
-    return Stage()
+async def stage() -> AsyncIterator[Stage]:
+    """Return a stage; afterwards, no callback may have failed, which nobody else hears of."""
+    failed: list[Mapping[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: failed.append(what))
+    yield Stage()
+    assert [] == failed

@@ -268,7 +268,7 @@ async def test_a_dry_run_of_an_open_breaker_says_when_it_would_probe(seconds, sa
 
 @pytest.mark.parametrize(("share", "state"), [(0.98, "closed"), (0.99, "open"), (1.0, "open")])
 async def test_a_request_that_is_cancelled_close_to_its_timeout_has_timed_out(share, state):
-    clock = FakeClock(start=0.1)
+    clock = FakeClock(start=1.0)
     under = await make_breaker(half_open=False)(SlowStore(clock=clock), clock)
     for _ in range(3):
         await under.guard.reserve(request := under.request())
@@ -290,7 +290,79 @@ async def test_a_breaker_says_in_which_state_it_is(stage):
             with pytest.raises(UpstreamError):
                 await stage.ask(argo)
         assert {"open"} == states(argo)
-        await stage.clock.advance(10.0)
-        assert {"half-open"} == states(argo)
+        for seconds in (10.0, 600.0):
+            await stage.clock.advance(seconds)
+            assert {"half-open"} == states(argo)
         await stage.ask(argo)
         assert {"closed"} == states(argo)
+
+
+# -- what counts -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(start=1.0)
+
+
+@pytest.fixture
+async def closed(clock) -> GuardUnderTest:
+    """Return a breaker that three failures among six requests open."""
+    return await make_breaker(half_open=False)(SlowStore(clock=clock), clock)
+
+
+async def settled(under: GuardUnderTest, *results: object) -> str:
+    """Let requests end with *results*, one after the other; return the state afterwards."""
+    for result in results:
+        await under.guard.reserve(request := under.request())
+        under.guard.settle(request, (result,))
+    return under.guard.state
+
+
+@pytest.mark.parametrize("answers", [3, 4])
+async def test_only_failures_among_the_last_requests_count(closed, answers):
+    assert "closed" == await settled(closed, failure(), failure(), *[Outcome(1)] * answers)
+    assert ("open" if answers < 4 else "closed") == await settled(closed, failure())
+
+
+async def test_results_that_show_nothing_push_no_failure_out(closed):
+    nothing = [failure(status=429), asyncio.CancelledError()] * 6
+    assert "closed" == await settled(closed, failure(), failure(), *nothing)
+    assert "open" == await settled(closed, failure())
+
+
+async def test_failures_of_requests_from_before_it_opened_keep_it_open_no_longer(closed, clock):
+    late = [closed.request() for _ in range(3)]
+    for request in late:
+        await closed.guard.reserve(request)
+    assert "open" == await settled(closed, *[failure()] * 3)
+    await clock.advance(9.0)
+    for request in late:
+        closed.guard.settle(request, (failure(),))
+    await clock.advance(1.0)
+    assert "closed" == await settled(closed, Outcome(1))
+
+
+@pytest.mark.parametrize(
+    ("result", "state"),
+    [
+        (Outcome(1), "closed"),
+        (failure(action=Action.STOP), "closed"),
+        (failure(), "open"),
+        (failure(status=429), "half-open"),
+        (asyncio.CancelledError(), "half-open"),
+    ],
+)
+async def test_only_a_probe_that_shows_something_ends_the_half_open_state(clock, result, state):
+    half_open = await make_breaker(half_open=True)(SlowStore(clock=clock), clock)
+    assert state == await settled(half_open, result)
+
+
+async def test_a_breaker_that_has_closed_forgets_the_failures_and_the_longer_cool_down(clock):
+    half_open = await make_breaker(half_open=True)(SlowStore(clock=clock), clock)
+    assert "open" == await settled(half_open, failure())
+    await clock.advance(20.0)
+    assert "closed" == await settled(half_open, Outcome(1), failure(), failure())
+    assert "open" == await settled(half_open, failure())
+    await clock.advance(10.0)
+    assert "closed" == await settled(half_open, Outcome(1))

@@ -8,7 +8,7 @@ import pytest
 
 from argo_mw import Outcome
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import layers_of
+from argo_mw.plugin import Limits, layers_of
 from argo_mw.testing import settle
 from argo_mw_race.budget import HedgingBudget
 from argo_mw_race.gathering import Gathering
@@ -209,6 +209,31 @@ class TestLearning:
             leaving.cancel()
             await settle()
             assert (0, 0) == (stats_of(argo, gathers).unsent, stats_of(argo, gathers).in_flight)
+
+    async def test_a_call_that_leaves_while_its_request_waits_to_go_out_is_no_branch_of_it(
+        self, stage
+    ):
+        gathers = stage.upstream(
+            "gathers", (1.0, "bars"), gathers=True, limits=Limits(concurrency=1)
+        )
+        other = stage.upstream("other", (0.1, "other"))
+        async with stage.open(gathers, other, initial_latency=9.0) as argo:
+            before = asyncio.create_task(argo.outcome("bars", symbol="BEFORE"))
+            await stage.clock.advance(0.5)
+            leaving, staying = (
+                asyncio.create_task(argo.outcome("bars", symbol=name)) for name in ("L", "S")
+            )
+            await stage.clock.advance(0.25)
+            leaving.cancel()
+            await stage.clock.advance(0.5)
+            assert before.done()
+            assert 1 == stats_of(argo, gathers).in_flight
+            await stage.clock.advance(1.0)
+            assert staying.done()
+            assert (0, 0) == (stats_of(argo, gathers).in_flight, stats_of(argo, gathers).unsent)
+            assert [["BEFORE"], ["L", "S"]] == [
+                [call.subject for call in request] for request in gathers.requests
+            ]
 
     async def test_calls_that_travel_together_count_as_one_request(self, stage):
         gathers = stage.upstream("gathers", (0.1, "bars"), gathers=True)

@@ -213,6 +213,18 @@ class TestUpstreamStats:
         stats.end(epochs[0])
         assert not stats.stuck
 
+    @pytest.mark.parametrize(
+        ("late", "in_flight", "stuck"),
+        [(2, 2, False), (3, 3, True), (3, 7, False), (4, 7, True), (4, 8, False), (9, 9, True)],
+    )
+    def test_it_is_stuck_if_three_or_more_and_over_half_are_late(self, late, in_flight, stuck):
+        stats = UpstreamStats(0.95)
+        for _ in range(in_flight):
+            stats.start("first")
+        for _ in range(late):
+            stats.mark_late(1.0)
+        assert stuck == stats.stuck
+
     def test_it_is_not_stuck_when_it_answers_a_later_request(self):
         """Requests that hang for as long as they may do not keep traffic away afterwards."""
         stats = UpstreamStats(0.95)
@@ -537,6 +549,14 @@ class TestRanking:
         assert 140 <= len(probes) <= 260
         assert {"near"} == {plan.order[0].name for plan in probes}
 
+    @pytest.mark.parametrize(("ratio", "probes"), [(0.0, False), (0.5, False), (0.51, True)])
+    def test_a_call_probes_if_what_is_drawn_is_below_the_share(self, ratio, probes):
+        for drawn in (0.0, 0.5) if ratio == 0.0 else (0.5,):
+            rng = SimpleNamespace(random=lambda drawn=drawn: drawn)
+            clock = FakeClock(start=0.1)
+            ranking = Ranking(bars, RaceConfig(probe_ratio=ratio), clock, rng)
+            assert probes == ranking.plan([upstream("one"), upstream("two")]).probe
+
     def test_no_call_probes_by_chance_where_that_takes_one_more_request(self):
         gathers = upstream("gathers", batching=Batching(none_of_many))
         for first, asked in ((gathers, bars), (upstream("model"), opinion)):
@@ -627,6 +647,26 @@ class TestConfig:
                 "hedge: first a (0.05 s, 0% errors), b (a last resort: 25 a day); "
                 "the next after 1 s, 1.1 hedges in the budget"
             )
+
+    @pytest.mark.parametrize(
+        ("strategy", "said"),
+        [
+            ("fallback", "one after the other: a, b, c"),
+            ("race", "race: at once ALL"),
+            ("best", "best: at once ALL"),
+            ("hedge", "hedge: first ALL; the next after 10 s, 1.0 hedges in the budget"),
+        ],
+    )
+    @pytest.mark.parametrize("others", [False, True])
+    async def test_explain_says_what_each_strategy_would_do(self, stage, strategy, said, others):
+        ones = [stage.upstream(name, (0.1, {"confidence": 0.5})) for name in "abc"]
+        if others:
+            ones.append(stage.upstream("d", (0.1, {}), unsupported=lambda call: "has no key"))
+            said += "; upstream 'd' has no key"
+        async with stage.open(*ones, strategy=strategy) as argo:
+            explained = {one.name: one.text for one in argo.explain("opinion", symbol="AAPL")}
+            every = ", ".join(f"{name} (not known yet)" for name in "abc")
+            assert said.replace("ALL", every) == explained["race"]
 
     async def test_explain_names_the_upstreams_that_cannot_answer(self, stage):
         able = stage.upstream("able", (0.05, "a"))

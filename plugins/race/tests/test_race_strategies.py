@@ -125,6 +125,22 @@ class TestRace:
                 async for _ in streams["slow"].read():
                     pass
 
+    @pytest.mark.parametrize("strategy", ["race", "best"])
+    async def test_all_are_asked_in_their_order_and_none_is_probed(self, stage, strategy):
+        asked: list[str] = []
+
+        async def fetch(call):
+            asked.append(call.upstream)
+            return Outcome({"confidence": 0.5})
+
+        ones = [stage.upstream(name, (0.0, {})) for name in "abc"]
+        for one in ones:
+            object.__setattr__(one.upstream, "fetch", fetch)
+        async with stage.open(*ones, strategy=strategy, probe_ratio=1.0) as argo:
+            operation = "bars" if strategy == "race" else "opinion"
+            await stage.ask(argo, operation=operation)
+            assert ["a", "b", "c"] == asked
+
     async def test_events_announce_the_winner_and_the_waste(self, stage):
         slow = stage.upstream("slow", (5.0, "slow"), price=0.5)
         fast = stage.upstream("fast", (0.1, "fast"))
