@@ -91,8 +91,8 @@ class Bookings:
                     await asyncio.wait([self._book_soon(one, nanos)])
                 elif nanos < one.nanos:
                     await self._reduce(one, one.nanos - nanos)
-            except SharedUnavailable as error:
-                if nanos < one.nanos and not error.uncertain:
+            except SharedUnavailable as error:  # a bill does not raise it, but is booked later
+                if not error.uncertain:
                     self.give_back_soon([one], one.nanos - nanos)
             except Exception as error:
                 # What is held stays held: too much, never too little.

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from argo_mw import BudgetExceeded, SharedUnavailable
 from argo_mw.model.call import make_call
-from argo_mw.plugin import Call, Cost, Outcome, Request, Stream, Tasks, Upstream, dollars
+from argo_mw.plugin import (
+    Call,
+    Cost,
+    Count,
+    Left,
+    Outcome,
+    Request,
+    Stream,
+    Tasks,
+    Upstream,
+    dollars,
+)
 from argo_mw.testing import FakeClock, SlowStore, settle
 from argo_mw.testing.guards import context_on
 from argo_mw_llm.accounting import Accounting
@@ -94,6 +107,47 @@ async def test_what_the_store_has_not_taken_is_booked_when_it_is_back(usd, count
     await stage.clock.advance(60.0)
     await settle()
     assert counted == stage.counted
+
+
+class LosesAnswers(SlowStore):
+    """A store that adds as it is asked, and is lost before it says so, while it *loses* answers."""
+
+    loses = False
+
+    async def add(self, key: str, amount: int = 1, **rest: Any) -> Count:
+        count = await super().add(key, amount, **rest)
+        if self.loses:
+            msg = "lost before it answered"
+            raise SharedUnavailable(msg, uncertain=True)
+        return count
+
+
+@pytest.mark.parametrize(("usd", "counted", "stops"), [(4e-7, 400, 0), (2e-6, 2_000, 2)])
+async def test_what_the_store_may_have_done_is_done_once_more_only_if_too_much_is_counted_then(
+    usd: float, counted: int, stops: int
+) -> None:
+    """Money is given back once; a stop, which comes before its bill, may be counted twice."""
+    stage = Stage()
+    stage.store = LosesAnswers(clock=stage.clock)
+    stage.context = context_on(stage.store, stage.clock)
+    stage.bookings = Bookings(stage.context)
+    held = await stage.hold()
+    stage.store.loses = True
+    await stage.bookings.settle(stage.call, [held], usd)
+    stage.store.loses = False
+    for _ in range(3):
+        await stage.clock.advance(60.0)
+        await settle()
+    assert (counted, stops) == (stage.counted, stage.store.counters.get(KEY + STOPPED, 0))
+
+
+@pytest.mark.parametrize(("usd", "left"), [(4e-7, 1.0 - 4e-7), (0.25, 0.75)])
+async def test_what_is_left_is_set_right_once_a_cost_is_known(usd: float, left: float) -> None:
+    stage = Stage()
+    held = await stage.hold()
+    stage.bookings.found.note(held.counter, HELD, "glm", stage.clock.time())
+    await stage.bookings.settle(stage.call, [held], usd)
+    assert {"USD ever": Left(left, 1.0)} == stage.bookings.found.left("glm", stage.clock.time())
 
 
 async def test_a_budget_that_only_warns_is_not_stopped_by_a_bill() -> None:
@@ -266,6 +320,19 @@ async def test_a_dry_run_foresees_what_an_answer_would_be_limited_to(limit: int 
         foreseen = price.most(bound_of(LlmConfig().profiles["glm"], call).prompt, limit)
     [said] = await guard._budgets.dry_run(call, "glm", "glm-5.3")
     assert f"may cost ${dollars(foreseen)}" in said
+
+
+@pytest.mark.parametrize(("nanos", "used_up"), [(0, False), (-1, True)])
+async def test_a_budget_that_warns_is_used_up_when_more_than_all_of_it_is_held(
+    nanos: int, used_up: bool
+) -> None:
+    _, request = guarded()
+    assert PRICE is not None
+    most = PRICE.most(bound_of(LlmConfig().profiles["glm"], request.calls[0]).prompt, 100)
+    usd = (nanos_of(most) + nanos) / NANO
+    guard, request = guarded(Budget(usd=usd, per="ever", then="warn"))
+    await guard.reserve(request)
+    assert used_up == any("is used up" in what.what for _, what in guard._context.troubles)
 
 
 @pytest.mark.parametrize(("nanos", "passes"), [(0, True), (-1, False)])

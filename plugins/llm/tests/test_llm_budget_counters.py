@@ -221,18 +221,34 @@ def test_what_is_found_later_takes_the_place_of_what_was_found() -> None:
     assert {"USD per day": Left(0.5, 1.0)} == booked.left("glm", 0.0) == booked.left("claude", 0.0)
 
 
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_of_equal_names_the_one_counts_that_has_the_least_share_left(
-    order: tuple[int, int],
-) -> None:
-    """Of ten dollars four are less than three of five."""
+def of_two(*ones: tuple[float, float]) -> Left:
+    """Return what is said of two tenants who have spent so much of so much."""
     booked = Booked()
-    ones = [(Budget(usd=10.0, tenant="a"), 6.0), (Budget(usd=5.0, tenant="b"), 2.0)]
-    for place in order:
-        budget, spent = ones[place]
-        for counter in counters_of([budget], "", "", 0.0):
+    for tenant, (usd, spent) in zip("ab", ones, strict=True):
+        for counter in counters_of([Budget(usd=usd, tenant=tenant)], "", "", 0.0):
             booked.note(counter, round(spent * NANO), "glm", 0.0)
-    assert {"USD per day, a tenant": Left(4.0, 10.0)} == booked.left("glm", 0.0)
+    return booked.left("glm", 0.0)["USD per day, a tenant"]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize(
+    ("ones", "least"),
+    [
+        ([(10.0, 6.0), (5.0, 2.0)], Left(4.0, 10.0)),
+        ([(10.0, 2.0), (1.0, 0.5)], Left(0.5, 1.0)),
+        ([(0.0, 0.0), (1.0, 0.5)], Left(0.0, 0.0)),
+    ],
+    ids=["four of ten or three of five", "eight of ten or half of one", "nothing or half of one"],
+)
+def test_of_equal_names_the_one_counts_that_has_the_least_share_left(
+    ones: list[tuple[float, float]], least: Left, first: int
+) -> None:
+    assert least == of_two(ones[first], ones[1 - first])
+
+
+def test_of_equal_shares_the_one_that_was_met_first_is_said() -> None:
+    assert Left(5.0, 10.0) == of_two((10.0, 5.0), (1.0, 0.5))
+    assert Left(0.5, 1.0) == of_two((1.0, 0.5), (10.0, 5.0))
 
 
 @pytest.mark.parametrize(("time", "kept"), [(0.0, MAX_COUNTERS * 9 // 10 + 1), (DAY, 1)])

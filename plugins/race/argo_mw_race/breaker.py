@@ -62,10 +62,10 @@ class Breaker:
             CircuitOpen: The breaker is open, or its probe is under way.
         """
         now = self._clock.monotonic()
-        if self.state == "open" and now >= self._half_open_at:
-            self._enter("half-open")
         if self.state == "open":
-            raise self._refusal(self._half_open_at - now)
+            if now < self._half_open_at:
+                raise self._refusal(self._half_open_at - now)
+            self._enter("half-open")
         if self.state == "half-open":
             if self._probe is not None:
                 raise self._refusal(self._config.cool_down)
@@ -78,10 +78,10 @@ class Breaker:
         Raises:
             CircuitOpen: As for :meth:`reserve`.
         """
-        left = self._half_open_at - self._clock.monotonic()
         if self.state == "closed":
             return ""
-        if self.state == "open" and left > 0.0:
+        left = self._half_open_at - self._clock.monotonic()
+        if left > 0.0:
             raise self._refusal(left)
         if self._probe is not None:
             raise self._refusal(self._config.cool_down)

@@ -27,6 +27,11 @@ def opinion(symbol: str) -> object:
     """A model's opinion of one symbol."""
 
 
+@operation(score=lambda value: value["confidence"], subject="symbol")
+def rated(symbol: str) -> object:
+    """Bars of one symbol, and how far they can be trusted."""
+
+
 @operation(kind="compute", subject="symbol")
 def worked_out(symbol: str) -> object:
     """A computation of the application itself."""
@@ -64,7 +69,7 @@ class Paced:
         self._usd = usd
         self.upstream = Upstream(
             name,
-            {"bars", "opinion", "worked_out"},
+            {"bars", "opinion", "rated", "worked_out"},
             self._fetch,
             batching=Batching(self._fetch_many) if gathers else None,
             limits=limits,
@@ -134,7 +139,7 @@ class Stage:
 
 
 def _asked(upstreams: tuple[Paced, ...]) -> FakePlugin:
-    operations: list[AnyOperation] = [bars, opinion, worked_out]
+    operations: list[AnyOperation] = [bars, opinion, rated, worked_out]
     return FakePlugin(operations=operations, upstreams=[one.upstream for one in upstreams])
 
 

@@ -277,6 +277,18 @@ async def test_a_request_that_is_cancelled_close_to_its_timeout_has_timed_out(sh
     assert state == under.guard.state
 
 
+async def test_ninety_nine_hundredths_of_a_timeout_are_enough():
+    clock = FakeClock(start=0.0)
+    under = await make_breaker(half_open=False)(SlowStore(clock=clock), clock)
+    hanging = [under.request() for _ in range(3)]
+    for request in hanging:
+        await under.guard.reserve(request)
+    await clock.advance(0.99 * hanging[0].upstream.timeout)
+    for request in hanging:
+        under.guard.settle(request, (asyncio.CancelledError(),))
+    assert "open" == under.guard.state
+
+
 async def test_a_breaker_says_in_which_state_it_is(stage):
     def states(argo) -> set[str]:
         standing = context_of(argo).standings()["a", "breaker"]

@@ -137,8 +137,7 @@ class TestRace:
         for one in ones:
             object.__setattr__(one.upstream, "fetch", fetch)
         async with stage.open(*ones, strategy=strategy, probe_ratio=1.0) as argo:
-            operation = "bars" if strategy == "race" else "opinion"
-            await stage.ask(argo, operation=operation)
+            await stage.ask(argo, operation="rated")
             assert ["a", "b", "c"] == asked
 
     async def test_events_announce_the_winner_and_the_waste(self, stage):
