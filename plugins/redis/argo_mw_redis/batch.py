@@ -1,4 +1,4 @@
-"""What travels to the server together: gets, which become one MGET, and commands behind them."""
+"""Batches: what is sent to the server together. Gets become one MGET, commands follow it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Command:
         script: The script that it runs, if it runs one.
         must: Whether it is sent although its caller has left.
         late: Receives the result if the caller has left; for what is granted.
-        until: When it is not sent elsewhere any more, in seconds of the clock; of a cluster.
-        asking: Whether the node is asked for what it is about to take over; of a cluster.
+        until: For clusters: until when it may be redirected, in monotonic seconds.
+        asking: For clusters: whether it is sent behind ``ASKING``, for a slot that is being moved.
     """
 
     arguments: Sequence[Argument]
@@ -46,29 +46,29 @@ class Command:
 
     @property
     def key(self) -> str:
-        """Return the first key that it is about."""
+        """Return its first key."""
         return str(self.arguments[3 if self.name.startswith("EVAL") else 1])
 
     @property
     def name(self) -> str:
-        """Return what it is called."""
+        """Return its name, such as ``SET``."""
         return str(self.arguments[0])
 
 
 Get = tuple[str | bytes, asyncio.Future[bytes | None]]
 """A key and the future of its value.
 
-A tuple, since there is one for every get: an object costs four times as much.
+A tuple, since every get makes one, and an object costs four times as much.
 """
 
 
 @define(eq=False)
 class Batch:
-    """Gets and commands that travel together.
+    """Gets and commands that are sent together.
 
     Attributes:
-        gets: Become one MGET.
-        commands: Follow it, in their order.
+        gets: The gets, which become one MGET.
+        commands: The commands, which follow it in their order.
     """
 
     gets: list[Get] = field(factory=list)
@@ -78,7 +78,7 @@ class Batch:
         return len(self.gets) + len(self.commands)
 
     def split(self) -> tuple[Batch, Batch]:
-        """Return what may travel at once, without what was cancelled; and the rest."""
+        """Return what may be sent at once, without what was cancelled, and the rest."""
         gets, commands = self.gets[:_MAX_GETS], self.commands[:_MAX_COMMANDS]
         first = Batch(
             [get for get in gets if not get[1].done()],

@@ -1,15 +1,15 @@
-"""Commands asked in one turn of the event loop travel together.
+"""Commands that are called in one turn of the event loop are sent together.
 
-A few connections carry one batch each at a time; while all are busy, the next batch grows. A
-caller owns nothing but a future: leaving disturbs neither the others nor the connection.
+Each of a few connections carries one batch at a time; while all are busy, the next batch grows. A
+caller owns only a future: one that leaves disturbs neither other callers nor the connection.
 
-A connection that the server has closed while nothing was under way, because it was idle for longer
-than the server allows, is replaced before anything is sent on it: what waits goes on the new one.
+If the server has closed an idle connection, it is replaced before anything is sent on it; what
+waits is sent on the new one.
 
-When a connection fails, everything under way fails, and from then on every command fails at once,
-for as long as the server is unreachable: a background task, never a caller, finds out when it is
-back. A server that refuses what it is asked, such as writes, stays: each refusal is an error of its
-command. Only a replica is not the server to ask: it counts as unreachable until a write succeeds.
+When a connection fails, everything under way fails. From then on every command fails at once, until
+the server can be reached again: a background task finds that out, never a caller. A server that
+refuses some commands, such as writes, stays in use: each refusal is an error of its command. Only a
+replica counts as unreachable, until a write succeeds.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Batcher:
             self._reconnect()
 
     async def drain(self) -> None:
-        """Wait until everything that was asked has been answered, or has failed."""
+        """Wait until all commands have been answered or have failed."""
         while self._outbox or self._busy or self._replacing:
             self._flush()
             self._batch_ended.clear()
@@ -131,7 +131,7 @@ class Batcher:
             arguments: Its words.
             read: Turns the reply into the result.
             script: The script that it runs, if it runs one.
-            must: Whether it is sent although its caller has left by then.
+            must: Whether it is sent even if its caller has left by then.
             late: Receives the result if the caller has left; for what is granted.
 
         Raises:
@@ -148,7 +148,7 @@ class Batcher:
 
     def get(self, key: str | bytes) -> asyncio.Future[bytes | None]:
         """Get one value with this turn's batch; raises as :meth:`send` does."""
-        # Repeats send() instead of sharing code with it: this is the path that must cost least.
+        # Repeats send() instead of sharing code with it: this is the hottest path.
         waiting = self._outbox.gets
         if self._unreachable is not None or len(waiting) >= self._options.max_waiting:
             raise self._refusal()
@@ -176,7 +176,7 @@ class Batcher:
             return self._unavailable()
         msg = (
             f"{len(self._outbox)} commands wait for Redis already; raise max_waiting in the URL, "
-            "or call less at once"
+            "or send fewer commands at once"
         )
         return SharedUnavailable(msg)
 
@@ -215,7 +215,7 @@ class Batcher:
             self.lost(wire, error)
 
     def done(self, wire: Wire) -> None:
-        """Take *wire* back, which has carried its batch, and send what has waited for it."""
+        """Take *wire* back once its batch is answered, and send what waits for a connection."""
         del self._busy[wire]
         self._batch_ended.set()
         self._idle.append(wire)
@@ -223,7 +223,7 @@ class Batcher:
             self._go_on()
 
     def lost(self, wire: Wire, error: Exception) -> None:
-        """Take into account that *wire* has ended because of *error*, with a batch under way."""
+        """Fail what is under way, since *wire* was lost to *error* with a batch on it."""
         batch = self._busy.pop(wire)
         self._batch_ended.set()
         self._on_lost(batch, error)
@@ -249,7 +249,7 @@ class Batcher:
         for command in batch.commands:
             reply = yield from next_reply(parse, raised=WRONG_SERVER)
             if isinstance(reply, NoScriptError) and command.script is not None:
-                # The server has forgotten the scripts; other replies stay in order.
+                # The server has lost its scripts. The replies to the other commands follow.
                 self._send_with_script(command, command.script)
             else:
                 settle(command, reply, self._options.prefix)
@@ -261,9 +261,9 @@ class Batcher:
     # -- the server goes and comes back --------------------------------------------------
 
     def _replace(self, ended: Wire) -> None:
-        """Connect anew in place of *ended*, on which nothing is under way."""
+        """Replace *ended*, on which nothing is under way."""
         ended.close()
-        # In no caller's context: others' commands travel on that connection.
+        # Not in the context of this caller: other callers will use the connection.
         task = self._loop.create_task(
             self._connect_anew(), name="argo-mw:redis-replace", context=Context()
         )
@@ -278,14 +278,14 @@ class Batcher:
             self._on_lost(Batch(), error)
             return
         except BaseException:
-            self._unreachable = self._unreachable or "a connection was cut off"
+            self._unreachable = self._unreachable or "connecting was interrupted"
             self._fail_waiting()
             raise
         self._opened()
         if self._unreachable is None:
             self._idle.append(wire)
             self._flush()
-        else:  # lost meanwhile on another connection
+        else:  # another connection has failed meanwhile
             wire.close()
 
     def _on_lost(self, batch: Batch, error: Exception) -> None:
@@ -303,14 +303,14 @@ class Batcher:
     def _reconnect(self) -> None:
         if not self._closing and (self._reconnecting is None or self._reconnecting.done()):
             reconnecting = self._try_until_connected()
-            # In no caller's context: it outlives the call that has found the server away.
+            # Not in the context of the call that found the server unreachable, which it outlives.
             self._reconnecting = self._loop.create_task(
                 reconnecting, name="argo-mw:redis-reconnect", context=Context()
             )
 
     async def _try_until_connected(self) -> None:
         self._drop_connections()
-        # redis-py may swallow a cancellation while it connects, so that alone would not end this.
+        # redis-py may swallow a cancellation while it connects, so the loop checks for closing too.
         while not self._closing:
             if await self._connect():
                 log.info("redis is back")
@@ -338,8 +338,7 @@ class Batcher:
         """Return a new connection, ready for batches.
 
         Raises:
-            redis.exceptions.RedisError, OSError: The server cannot be reached now, or is not the
-                one to ask.
+            redis.exceptions.RedisError, OSError: The server cannot be reached now, or is a replica.
         """
         connection = await self._server.connect()
         try:
@@ -352,11 +351,11 @@ class Batcher:
         return Wire(connection, self, self._options.timeout, self._clock)
 
     def _opened(self) -> None:
-        """Take into account that the server was reached; no command was sent to it since."""
+        """Count that the server was reached; called before any command is sent."""
         self.openings += 1
 
     async def _prepare(self, connection: AbstractConnection) -> None:
-        """Load the scripts, and write, to learn whether this is a server that can be written.
+        """Load the scripts, and write a probe to learn whether the server takes writes.
 
         Raises:
             redis.exceptions.RedisError: It is a replica, or answers nonsense.
@@ -366,7 +365,7 @@ class Batcher:
         await connection.send_packed_command([*loads, probe], check_health=False)
         for script in ALL:
             reply = await _next_reply(connection)
-            # Without that right, or without that command, scripts are sent whole.
+            # If the user or the server does not allow SCRIPT LOAD, scripts are sent in full.
             if reply != script.sha and not isinstance(reply, ResponseError):
                 raise InvalidResponse(NONSENSE)
         reply = await _next_reply(connection)

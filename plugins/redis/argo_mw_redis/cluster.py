@@ -29,7 +29,7 @@ from argo_mw_redis.scripts import SET_FENCED, SETTLE
 from argo_mw_redis.servers import parse_cluster
 
 _WANTED: Final = 2
-"""What a script adds to its answer if a lease that it has given up was refused to somebody."""
+"""What a script adds to its answer if another process waits for the lease that it released."""
 
 
 async def open_cluster(url: str, clock: Clock | None = None) -> ClusterShared:
@@ -56,7 +56,7 @@ async def open_cluster(url: str, clock: Clock | None = None) -> ClusterShared:
 
 @frozen
 class _ChannelServer:
-    """The node on which all channels are, wherever their slot is."""
+    """The node that has the slot of all channels, whichever it is at the time."""
 
     _router: Router
     _name: str
@@ -71,9 +71,9 @@ class _ChannelServer:
 class ClusterShared(RedisShared):
     """Implements :class:`argo_mw.store.Shared`; made by :func:`open_cluster`.
 
-    An operation on several keys fails if the node of one of them is away; the nodes that are there
-    carry out their part of it. A value that a lease guards is stored in one step with a look at the
-    lease where both keys have the same text in braces; else the lease is looked at first.
+    An operation on several keys fails if the node of one of them is unreachable; the other nodes
+    carry out their part of it. Checking a lease and storing the value that it guards is atomic if
+    both keys have the same text in braces; otherwise the lease is checked first.
     """
 
     _batcher: Router
@@ -81,19 +81,19 @@ class ClusterShared(RedisShared):
 
     @property
     def router(self) -> Router:
-        """What carries the commands."""
+        """The router of the commands."""
         return self._batcher
 
     @property
     def takeovers(self) -> int:
-        """How often a copy of some keys was read for the first time that may lack the last writes.
+        """How often some keys moved to a copy that may lack the last writes, such as a new master.
 
-        So what a process has counted is added again, if the copy lacks it.
+        Each time, what a process has counted is added again if the copy lacks it.
         """
         return self._batcher.nodes.takeovers
 
     def part_of(self, key: str) -> str:
-        """Return the name of the part of the store that *key* belongs to: what decides its slot."""
+        """Return the text that decides the slot of *key*, as the name of its part of the store."""
         return self._keys.part_of(key)
 
     def check_whole(self) -> None:
@@ -108,7 +108,7 @@ class ClusterShared(RedisShared):
         """See :meth:`argo_mw.store.Shared.get`."""
         check_key(key)
         self._check_usable()
-        # Without a brace it needs no look at how it is placed: this path must cost least.
+        # The hottest path: without a brace in the key, its name needs no further rule.
         return await self._batcher.get(self._keys.value(key) if "}" in key else self._values + key)
 
     async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
@@ -183,7 +183,7 @@ class ClusterShared(RedisShared):
             answer = expect_integer(reply)
             if isinstance(reply, ResponseError) or answer < _WANTED:
                 return answer == 1, None
-            # At once, so that it is sent although the caller has left.
+            # Sent here, so that it is sent even if the caller has left.
             return answer > _WANTED, self._batcher.send(words, expect_integer, must=True)
 
         keys = self._settled(key, lease)
@@ -222,11 +222,11 @@ class ClusterShared(RedisShared):
         return await self._pubsub.subscribe(channel, on_message, on_gap, on_lost)
 
     async def scan(self, prefix: str) -> Sequence[str]:
-        """See :meth:`argo_mw.store.Shared.scan`; what is moved meanwhile may be missing."""
+        """See :meth:`argo_mw.store.Shared.scan`; keys that are moved meanwhile may be missing."""
         self._check_usable()
         self._batcher.check_reachable()
         found: dict[str, None] = {}
-        # In a name that had to be placed by a digest, that stands before the key.
+        # Keys whose braces cannot be used are stored behind a digest in braces.
         for pattern in (
             literal(self._values + prefix),
             literal(self._values) + "{*}\0" + literal(prefix),

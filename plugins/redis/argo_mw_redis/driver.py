@@ -101,7 +101,7 @@ class RedisShared:
 
     @property
     def openings(self) -> int:
-        """How often the server was reached; in between, it may have begun anew."""
+        """How often the server was reached; each time it may have restarted empty."""
         return self._batcher.openings
 
     @property
@@ -196,7 +196,7 @@ class RedisShared:
         check_key(key)
         check_value(key, value)
         life = milliseconds(ttl)
-        if expected is None:  # needs no script, so that users without scripts have tag versions
+        if expected is None:  # needs no script, so that users without that right have tag versions
             suffix = ("PX", life) if life else ()
             words = ("SET", self._keys.value(key), value, "NX", *suffix)
             return bool(await self._send(*words, read=read_whether_set))
@@ -219,15 +219,7 @@ class RedisShared:
         check_count("limit", limit)
         bound, expected = (("" if value is None else value) for value in (limit, epoch))
         arguments: list[Argument] = [amount, bound, milliseconds(ttl), expected]
-
-        def read(reply: Any) -> Count:
-            if isinstance(reply, ResponseError) and "NOCOUNTER" in str(reply):
-                msg = f"{key!r} holds a value, not a counter: add() cannot be used on it"
-                raise BadParameter(msg)
-            if isinstance(reply, ResponseError) and "EPOCH" in str(reply):
-                msg = f"Redis has lost what it counted in epoch {epoch}"
-                raise EpochChanged(msg)
-            return read_count(reply)
+        read = partial(_read_count, key, epoch)
 
         def late(count: Count) -> None:
             if count.added:
@@ -330,7 +322,7 @@ class RedisShared:
         return bool(await self._run(SETTLE, keys, arguments, must=True))
 
     def _settled(self, key: str, lease: Lease) -> list[str]:
-        """Return the names of all that is about a *lease* and what is stored under it at *key*."""
+        """Return all names that settling *lease* with a value at *key* reads or writes."""
         names = self._keys
         leased = (names.lease(lease.key), names.wish(lease.key))
         return [names.value(key), names.fence(key), *leased]
@@ -370,11 +362,11 @@ class RedisShared:
                 return list(found)
 
     async def infos(self) -> Mapping[str, dict[str, str]]:
-        """Return the server's report about itself (``INFO``), under an empty name."""
+        """Return the server's ``INFO``, under an empty name."""
         return {"": report(await self._send("INFO", read=read_text))}
 
     async def aclose(self) -> None:
-        """Finish what was asked, then close the connections. Idempotent."""
+        """Finish the commands under way, then close the connections. Idempotent."""
         if self._closed:
             return
         self._check_usable()
@@ -410,14 +402,24 @@ class RedisShared:
         self._affinity.check()
 
 
+def _read_count(key: str, epoch: int | None, reply: Any) -> Count:
+    if isinstance(reply, ResponseError) and "NOCOUNTER" in str(reply):
+        msg = f"{key!r} holds a value, not a counter: add() cannot be used on it"
+        raise BadParameter(msg)
+    if isinstance(reply, ResponseError) and "EPOCH" in str(reply):
+        msg = f"Redis has lost what it counted in epoch {epoch}"
+        raise EpochChanged(msg)
+    return read_count(reply)
+
+
 def milliseconds(ttl: float | None) -> int | str:
-    """Return a time to live as Redis takes it; "" for none."""
+    """Return a time to live in milliseconds, as Redis expects it; "" for none."""
     check_ttl(ttl)
     return "" if ttl is None else min(max(1, int(min(ttl, 1e11) * 1000)), _MAX_TTL_MS)
 
 
 def report(text: str) -> dict[str, str]:
-    """Return what a server says about itself in *text*, by name."""
+    """Return the fields of an ``INFO`` reply, by name."""
     pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
     return {name: value for name, colon, value in pairs if colon}
 
@@ -427,5 +429,5 @@ def _held(lease: Lease) -> str:
 
 
 def literal(text: str) -> str:
-    """Return *text* as a pattern that matches only itself."""
+    """Return *text* escaped, as a pattern that matches only itself."""
     return "".join("\\" + letter if letter in "*?[]^\\" else letter for letter in text)

@@ -13,7 +13,7 @@ _STATE = "db.client.connection.state"
 def gauges(shared: RedisShared, tag_versions: TagVersions) -> list[Gauge]:
     """Return gauges of *shared*: its connections, the commands that wait, and its state.
 
-    *tag_versions* know whether it takes writes.
+    *tag_versions* reports whether it takes writes.
     """
     pool = {_POOL: "redis"}
     count = ("db.client.connection.count", "{connection}", "Connections, by what they do")

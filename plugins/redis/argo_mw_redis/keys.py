@@ -1,8 +1,8 @@
-"""Where a store on Redis keeps what: the names of its keys and channels.
+"""The names of a store's keys and channels on Redis.
 
-On a cluster a key lives in the slot of the text in its first braces, or of all of it. What belongs
-to a key, such as the fence that it was written with, has the key's whole name in braces, and so the
-same slot.
+On a cluster, the slot of a key is computed from the text in its first braces, or from all of it.
+What belongs to a key, such as the fence that it was written with, has the whole key in braces, and
+so the same slot.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from argo_mw.store import EPOCH_KEY, epoch_key
 SLOTS: Final = 16_384
 """The number of slots of a cluster."""
 LAST_SLOT: Final = SLOTS - 1
-"""The last one. SLOTS is a power of two: as a mask, this is the remainder of a division by it."""
+"""The last slot, also a mask: SLOTS is a power of two, so ``n & LAST_SLOT`` is ``n % SLOTS``."""
 
 
 @frozen
 class Keys:
     """The names on one server.
 
-    ``PREFIXv:KEY`` holds a value or a counter, ``PREFIXl:KEY`` a lease, ``PREFIXw:KEY`` that it was
-    refused to somebody, ``PREFIXf:KEY`` the fence that a value was written with, ``PREFIXfence``
-    the newest fence of all.
+    ``PREFIXv:KEY`` holds a value or a counter, ``PREFIXl:KEY`` a lease, ``PREFIXw:KEY`` a note that
+    another process wants that lease, ``PREFIXf:KEY`` the fence that a value was written with,
+    ``PREFIXfence`` the newest fence of all.
 
     Attributes:
         prefix: The beginning of every name.
@@ -71,11 +71,11 @@ class Keys:
 
 @frozen
 class ClusterKeys(Keys):
-    """The names on a cluster: what changes in one step has one slot."""
+    """The names on a cluster: keys that change atomically together share a slot."""
 
     @property
     def fences_last(self) -> int | str:
-        """The milliseconds after which a newest fence may be forgotten, as there are many."""
+        """The milliseconds after which a newest fence may be forgotten, since there are many."""
         return 86_400_000
 
     def value(self, key: str) -> str:
@@ -87,7 +87,7 @@ class ClusterKeys(Keys):
         return self._placed("l", key)
 
     def newest_fence(self, key: str) -> str:
-        """Return the name of the newest fence of leases on *key*: there is one for each place."""
+        """Return the name of the newest fence of leases on *key*: each slot text has its own."""
         return f"{self.prefix}fence:{{{tag_of(self.lease(key))}}}"
 
     def wish(self, key: str) -> str:
@@ -114,7 +114,7 @@ class ClusterKeys(Keys):
         name = f"{self.prefix}{kind}:{key}"
         if "}" not in key or tag_of(name) != name:
             return name
-        # Nothing could be placed beside it: in braces its name would end at its own brace.
+        # A key with a brace cannot be put in braces: the text would end at its own brace.
         digest = blake2b(key.encode(), digest_size=8).hexdigest()
         return f"{self.prefix}{kind}:{{{digest}}}\0{key}"
 

@@ -1,6 +1,6 @@
-"""One node of a cluster: a batcher whose gets travel apart, and which redirects what it is told to.
+"""One node of a cluster: a batcher that sends gets one by one, and handles redirections.
 
-The keys of one batch have many slots, and a node answers one ``MGET`` for keys of one slot only. So
+The keys of a batch have many slots, and a node answers an ``MGET`` only for keys of one slot. So
 each get is a command of its own, packed and read with as little work as an item of an ``MGET``.
 """
 
@@ -25,16 +25,16 @@ _ASKING: Final = pack(("ASKING",))
 
 
 class Cluster(Protocol):
-    """What a node tells its cluster."""
+    """What a node reports to its cluster."""
 
     def redirected(self, command: Command, reply: ResponseError, node: Node) -> bool:
-        """Return whether *command*, which was answered with *reply*, is sent elsewhere."""
+        """Return whether *command*, which was answered with *reply*, will be sent elsewhere."""
 
     def opened(self, node: Node) -> None:
-        """Take into account that *node* was reached, before anything is sent to it."""
+        """Note that *node* was reached; called before anything is sent to it."""
 
     def lost(self, node: Node) -> None:
-        """Take into account that *node* is unreachable from now on."""
+        """Note that *node* is unreachable from now on."""
 
 
 class Node(Batcher):
@@ -45,13 +45,12 @@ class Node(Batcher):
         server: Makes connections to it.
         options: Timeouts and bounds.
         clock: Measures timeouts, and paces the attempts to reach it again.
-        cluster: Learns of redirections, and of outages.
-        in_url: Whether the URL names it, or only the cluster does.
+        cluster: Called with redirections and outages.
+        in_url: Whether it is named in the URL, or only by the cluster.
 
     Attributes:
         address: Where it is.
-        used: When something was last sent to it because another node said so, in seconds of the
-            clock.
+        used: When another node last redirected a command to it, in monotonic seconds.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Node(Batcher):
         self._started: asyncio.Task[None] | None = None
 
     async def ready(self) -> None:
-        """Return once it was tried to connect, whatever came of it."""
+        """Return once the first attempt to connect has ended, successful or not."""
         if self._started is None:
             self._started = asyncio.create_task(self.start(), name="argo-mw:redis-node")
         await asyncio.shield(self._started)
@@ -96,8 +95,8 @@ class Node(Batcher):
         await super().aclose()
 
     def _schedule(self) -> None:
-        # One turn later than on a single server: replies of the other nodes are read in between,
-        # and what their callers ask next travels along. Without that, batches are half as large.
+        # One turn later than on a single server: in between, replies of other nodes are read, and
+        # the next commands of their callers join the batch. Otherwise batches are half as large.
         self._scheduled = True
         self._loop.call_soon(self._loop.call_soon, self._flush)
 
@@ -153,7 +152,7 @@ def _command(name: str | bytes, done: asyncio.Future[bytes | None]) -> Command:
 
 
 class _Heads(dict[int, bytes]):
-    """What precedes a name of so many bytes in a ``GET``; it ends the line before it as well."""
+    """The bytes before a key in a packed ``GET``, by the key's length, with the line end before."""
 
     def __missing__(self, length: int) -> bytes:
         head = self[length] = b"\r\n*2\r\n$3\r\nGET\r\n$%d\r\n" % length

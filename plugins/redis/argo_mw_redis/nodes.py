@@ -1,10 +1,10 @@
-"""The nodes of a cluster: which one has a slot, and what is to be done when another one has it.
+"""The nodes of a cluster: which one has which slots, and what happens when that changes.
 
-One task looks every second, and whenever something went wrong, which masters there are, by the node
-that knows of the newest configuration. Their topology is in use only once they were connected to,
-and after everything that relies on what a failed one held has heard of it: a replica that becomes a
-master may have missed the last writes. A node that was reached again, which may have begun anew, is
-used no sooner either.
+Every second, and whenever something went wrong, one task asks the node with the newest
+configuration which masters there are. A new topology is used once its masters were connected to,
+and after ``on_loss`` was called if one of them may have missed the last writes, as a replica that
+became a master may have. The same holds for a node that was reached again: it may have restarted
+empty.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from argo_mw_redis.servers import Address, ClusterServers, Options
 from argo_mw_redis.topology import Topology, read_epoch, read_topology
 
 _LOOK_EVERY: Final = 1.0
-"""Seconds between two looks while all is well."""
+"""Seconds between two looks at the topology while all nodes can be reached."""
 _NAMED: Final = 5
-"""Nodes that are named when many cannot be reached."""
+"""The most unreachable nodes that a message names."""
 _KEPT: Final = 10.0
 """Seconds for which a node without slots is kept after it was used."""
 
@@ -51,10 +51,10 @@ class Nodes:
         clock: Measures timeouts, and paces the looks.
 
     Attributes:
-        topology: Which slots each master has; ``None`` before that is known.
+        topology: The slots of each master; ``None`` before they are known.
         slots: The node of each slot, by its number.
-        openings: How often a node was reached, or had its slots taken over.
-        takeovers: How often slots were taken over, or a node was back that had been away.
+        openings: How often a node was reached, or its slots were taken over.
+        takeovers: How often slots were taken over, or an unreachable node was reached again.
         on_loss: Called when a node may have lost something, before it is read.
         redirected: See :class:`argo_mw_redis.node.Cluster`.
     """
@@ -83,7 +83,7 @@ class Nodes:
     async def start(self) -> None:
         """Find the masters, or begin to try."""
         await self._look()
-        # In no caller's context: it outlives the one that opens the store.
+        # Not in the context of the caller that opens the store, which it outlives.
         self._watching = asyncio.create_task(
             self._watch(), name="argo-mw:redis-nodes", context=Context()
         )
@@ -100,7 +100,7 @@ class Nodes:
 
     @property
     def all(self) -> list[Node]:
-        """The nodes that are connected to, masters or not."""
+        """All nodes that it keeps connections to, masters or not."""
         return [*self._nodes.values()]
 
     @property
@@ -131,7 +131,7 @@ class Nodes:
         return node
 
     async def refreshed(self) -> None:
-        """Return once the topology is no older than this call, as far as it can be known."""
+        """Return once the topology was looked up again, successfully or not."""
         if self._closing:
             return
         if self._asked is None:
@@ -142,7 +142,7 @@ class Nodes:
     # -- what nodes say ----------------------------------------------------------------------
 
     def opened(self, node: Node) -> None:
-        """Take into account that *node* was reached, before anything is sent to it."""
+        """Note that *node* was reached; called before anything is sent to it."""
         self.openings += 1
         if node in self._lost:
             self._lost.discard(node)
@@ -151,12 +151,12 @@ class Nodes:
             self._lose(f"the connection to {_name(node.address)} was made again")
 
     def lost(self, node: Node) -> None:
-        """Take into account that *node* is unreachable from now on."""
+        """Note that *node* is unreachable from now on."""
         self._lost.add(node)
         self._news.set()
 
     def _lose(self, why: str) -> None:
-        log.info("a node of the redis cluster may have lost what it held last", why=why)
+        log.info("a node of the redis cluster may have lost its last writes", why=why)
         self.on_loss()
 
     # -- looking -----------------------------------------------------------------------------
@@ -169,8 +169,8 @@ class Nodes:
                 asked, self._asked = self._asked, None
                 try:
                     await self._look()
-                except Exception:  # nonsense that a node answers must not end this task
-                    log.exception("the masters of the redis cluster could not be found out")
+                except Exception:  # a nonsensical reply of a node must not end this task
+                    log.exception("the masters of the redis cluster could not be found")
                 _answer(asked)
         finally:
             self._closing = True
@@ -178,7 +178,7 @@ class Nodes:
             _answer(self._asked)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait for so long, or until something has gone wrong."""
+        """Wait for *seconds*, or until something goes wrong."""
         timer = self._clock.call_at(self._clock.monotonic() + seconds, self._news.set)
         try:
             await self._news.wait()
@@ -192,7 +192,7 @@ class Nodes:
             await self._adopt(topology)
 
     async def _reachable(self) -> list[Node]:
-        """Return the nodes that can be asked; if none can, try those of the URL."""
+        """Return the nodes that can be reached; if there are none, try those of the URL."""
         found = [node for node in self.all if node.unreachable is None]
         if found:
             return found
@@ -205,7 +205,7 @@ class Nodes:
         return [node for node in self.all if node.unreachable is None]
 
     async def _newest(self, nodes: Iterable[Node]) -> Topology | None:
-        """Return the topology by the one of *nodes* that knows of the newest configuration."""
+        """Return the topology from the one of *nodes* that knows the newest configuration."""
         asked = [(node, asyncio.ensure_future(_epoch_of(node))) for node in nodes]
         ranked = [(await epoch, node) for node, epoch in asked]
         for epoch, node in sorted(ranked, key=_rank, reverse=True):
@@ -223,7 +223,7 @@ class Nodes:
         return None
 
     async def _adopt(self, topology: Topology) -> None:
-        """Use *topology* from now on, after its masters were tried to be connected to."""
+        """Use *topology* from now on, after trying to connect to its masters."""
         addresses, before = topology.addresses, self.topology
         await asyncio.gather(*(self.at(address).ready() for address in addresses))
         if topology != before:
@@ -254,7 +254,7 @@ def _answer(asked: asyncio.Future[None] | None) -> None:
 
 
 async def _epoch_of(node: Node) -> int | None:
-    """Return the newest configuration that *node* knows of; ``None`` when it does not answer."""
+    """Return the newest configuration that *node* knows; ``None`` if it does not answer."""
     try:
         return await node.send(("CLUSTER", "INFO"), read_epoch)
     except SharedUnavailable:
@@ -270,7 +270,7 @@ def _name(address: Address) -> str:
 
 
 def _away(nodes: Iterable[Node]) -> str:
-    """Return which of *nodes* cannot be reached, and why; of many, the first few."""
+    """Return which of *nodes* cannot be reached, and why; if many, the first few."""
     away = [
         f"its node {_name(node.address)}: {node.unreachable}" for node in nodes if node.unreachable
     ]

@@ -12,7 +12,7 @@ from argo_mw_redis.gauges import gauges
 from argo_mw_redis.servers import CLUSTER, SENTINEL
 
 _QUORUM: Final = 3
-"""Masters that a cluster needs at least to choose a successor for one of them."""
+"""The fewest masters with which a cluster replaces one that fails."""
 
 
 async def _open(url: str, clock: Clock) -> Shared:
@@ -39,7 +39,7 @@ def register_gauges(context: Context) -> Iterable[Gauge]:
 
 @hookimpl
 async def diagnose(context: Context) -> Iterable[tuple[str, bool, str]]:
-    """Check that all servers are reachable, and that they stay useful when they are full."""
+    """Check that all servers can be reached, and what they do when they are full."""
     shared = context.shared
     if not isinstance(shared, RedisShared):
         return [("redis", True, "not the shared store here")]
@@ -61,7 +61,7 @@ async def diagnose(context: Context) -> Iterable[tuple[str, bool, str]]:
 
 
 def _cluster(infos: Sequence[Mapping[str, str]]) -> list[tuple[str, bool, str]]:
-    """Return whether a cluster stays in use when one of its masters fails."""
+    """Return whether a cluster survives the failure of one master."""
     masters = len(infos)
     alone = sum(info.get("connected_slaves") == "0" for info in infos)
     what = f"{masters} masters"

@@ -1,12 +1,11 @@
 """Publish and subscribe: one connection that only listens, and reports what it may have missed.
 
-A connection that is silent for a while subscribes once more to a channel of its own, which needs no
-right that it does not use anyway; when that is not confirmed, it is replaced. Every subscription is
-notified when the connection breaks, and of a gap, once the server has confirmed that it sends the
-channels again.
+On a connection that was silent for a while, one channel is subscribed to again, which needs no
+further rights; if that is not confirmed, the connection is replaced. Every subscription is notified
+when the connection breaks, and of a gap once the server has confirmed all channels again.
 
-A message that arrives damaged, or on a channel without a subscription, may be an invalidation
-with a damaged address: the connection is then replaced too. So messages carry a checksum.
+Messages carry a checksum. One that arrives damaged, or on a channel without a subscription, may be
+an invalidation with a damaged address, so the connection is replaced then too.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ from argo_mw_redis.servers import Options, Server
 
 _CHECKSUM_BYTES: Final = 4
 _SILENCE: Final = "silence"
-"""The channel that is subscribed to, to hear anything at all, while nothing else is."""
+"""The channel to subscribe to while there is no other subscription, so that the server answers."""
 
 
 @frozen
 class Words:
-    """How a kind of channels is subscribed to.
+    """The protocol's words for one kind of channels.
 
     Attributes:
-        subscribe: The command.
-        confirmed: What the server calls its confirmation.
-        message: What it calls a message.
+        subscribe: The command to subscribe.
+        confirmed: The type of the reply that confirms it.
+        message: The type of a message.
     """
 
     subscribe: str
@@ -56,7 +55,7 @@ log = Log("argo_mw")
 
 
 def seal(message: bytes) -> bytes:
-    """Return *message* as it travels: behind its CRC-32."""
+    """Return *message* as it is sent: behind its CRC-32."""
     return zlib.crc32(message).to_bytes(_CHECKSUM_BYTES) + message
 
 
@@ -64,7 +63,7 @@ def unseal(data: bytes) -> bytes:
     """Return the message in *data*.
 
     Raises:
-        ValueError: It was damaged on its way.
+        ValueError: It arrived damaged.
     """
     message = data[_CHECKSUM_BYTES:]
     if seal(message) != data:
@@ -81,7 +80,7 @@ class RedisSubscription:
         channel: The name of the channel.
         on_message: Called with each message.
         on_gap: Called when messages may have been missed.
-        on_lost: Called with the reason when messages arrive no more.
+        on_lost: Called with the reason when messages stop arriving.
     """
 
     _pubsub: PubSub = field(repr=False)
@@ -102,8 +101,8 @@ class PubSub:
         server: Makes connections.
         options: Timeouts, and the prefix of the channels' names.
         clock: Paces the attempts to reach a server that is unreachable.
-        words: How its kind of channels is subscribed to.
-        keys: The names of channels; by default those on one server.
+        words: The protocol's words for its kind of channels.
+        keys: The names of channels; by default those on a single server.
     """
 
     def __init__(
@@ -159,7 +158,7 @@ class PubSub:
         return subscription
 
     def unsubscribe(self, subscription: RedisSubscription) -> None:
-        """End *subscription*. The server goes on sending its channel, which costs little."""
+        """End *subscription*. The server keeps sending its channel, which costs little."""
         subscriptions = self._subscriptions.get(subscription.channel, [])
         if subscription in subscriptions:
             subscriptions.remove(subscription)
@@ -179,11 +178,11 @@ class PubSub:
         if self._connection is not None:
             return
         if self._task is not None and not self._task.done():
-            # That task is replacing the lost connection; another one would have no reader.
+            # A task is replacing the lost connection; a second connection would have no reader.
             msg = "the listening connection is being replaced"
             raise RedisConnectionError(msg)
         self._connection = await self._server.connect()
-        # In no caller's context: it outlives the call that subscribes first.
+        # Not in the context of the call that subscribes first, which it outlives.
         self._task = asyncio.create_task(
             self._run(), name="argo-mw:redis-channel", context=Context()
         )
@@ -204,14 +203,14 @@ class PubSub:
             del self._confirmed[channel]
 
     async def _run(self) -> None:
-        """Handle what arrives; when the connection breaks, replace it."""
+        """Handle messages; when the connection breaks, replace it."""
         while self._wants_connection():
             broken: Exception = ConnectionError("the connection broke")
             try:
                 await self._receive()
             except Exception as error:  # taking apart a nonsensical reply raises anything
                 broken = error
-                log.info("the connection to redis that listens broke", why=str(error))
+                log.info("the listening connection to redis broke", why=str(error))
             self._fail_confirmations(ConnectionError("the connection broke"))
             self._lose(self._reason(broken))
             await self._disconnect()
@@ -267,7 +266,7 @@ class PubSub:
         """Connect and subscribe again; notify all subscriptions of the gap.
 
         Returns:
-            Why that was not possible, or ``None``.
+            Why that failed, or ``None``.
         """
         async with self._lock:
             try:
@@ -285,7 +284,7 @@ class PubSub:
         return None
 
     def missed(self) -> None:
-        """Notify all subscriptions of a gap; where messages still do not arrive, of that again."""
+        """Notify all subscriptions of a gap, or again that no messages arrive, if that is so."""
         for subscriptions in tuple(self._subscriptions.values()):
             for subscription in tuple(subscriptions):
                 _call(subscription.on_gap)
@@ -293,7 +292,7 @@ class PubSub:
                     _call(partial(subscription.on_lost, self._lost))
 
     def _lose(self, why: str) -> None:
-        """Notify all subscriptions that messages arrive no more, unless they know."""
+        """Notify all subscriptions that messages stop arriving, unless they were notified."""
         if why == self._lost or self._closing:
             return
         self._lost = why

@@ -1,4 +1,4 @@
-"""What Redis refuses, in words: the command, its reason, and what to do about it."""
+"""Messages for refused commands: which command, why, and what to do about it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
 _NO_COMMAND: Final = "unknown command"
 _NO_CLUSTER: Final = "cluster support disabled"
 _ARGUMENTS: Final = ", with args beginning with"
-"""Where Redis begins to repeat what the command was sent with: keys, and maybe values."""
+"""Where Redis begins to repeat the arguments of the command, which may hold keys and values."""
 _START: Final = "start it, or correct the URL"
 ANNOUNCED: Final = (
     "start it, or, if the cluster names an address that cannot be reached from here, set "
@@ -37,15 +37,15 @@ _OTHER_REMEDIES: Final[Mapping[str, str]] = {
     "loading the dataset": "it can be used once it has loaded its data",
 }
 _SCRIPT: Final = re.compile(r",? script: [0-9a-f]{40}")
-"""Where Redis begins to say in which script, and in which line of it, an error arose."""
+"""Where Redis begins to name the script and line of an error."""
 _RIGHTS: Final = "~{prefix}* &{prefix}* +@read +@write +@scripting +@pubsub +time"
-"""What the user of a Redis server needs, as ``ACL SETUSER`` takes it."""
+"""The rights that the user of a Redis server needs, in the syntax of ``ACL SETUSER``."""
 _OF_A_CLUSTER: Final = " +cluster|info +cluster|slots +asking"
 _ASKED_OF_NODES: Final = ("CLUSTER", "ASKING")
 
 
 def rights(prefix: str) -> str:
-    """Return what a user needs for keys and channels with *prefix*, as ``ACL SETUSER`` takes it."""
+    """Return the rights that a user needs with *prefix*, in the syntax of ``ACL SETUSER``."""
     return _RIGHTS.format(prefix=prefix)
 
 
@@ -55,7 +55,7 @@ def code_of(error: ResponseError) -> str:
 
 
 def refusal(command: str, error: ResponseError, prefix: str) -> str:
-    """Return that Redis refused *command* with *error*, and what to do about it."""
+    """Return the message that Redis refused *command* with *error*, and what to do about it."""
     code = code_of(error)
     text = _SCRIPT.split(str(error))[0].partition(_ARGUMENTS)[0].partition(". ")[0].rstrip(". ")
     said = text if text.startswith(code) else f"{code} {text}"
@@ -72,13 +72,13 @@ def refusal(command: str, error: ResponseError, prefix: str) -> str:
 
 
 def unreachable(error: Exception, *, prefix: str, escaped: bool, remedy: str = _START) -> str:
-    """Return in words why a server cannot be used at all.
+    """Return the message why a server cannot be used at all.
 
     Args:
-        error: What connecting to it, or a command, has raised.
+        error: The error of connecting to it, or of a command.
         prefix: The beginning of every key.
-        escaped: Whether the password in the URL holds escapes.
-        remedy: What to do when nothing more is known.
+        escaped: Whether the password in the URL has percent escapes.
+        remedy: What to do if nothing more specific is known.
     """
     if isinstance(error, AuthenticationError):
         hint = "correct user and password in the URL"

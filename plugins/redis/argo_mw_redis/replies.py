@@ -1,7 +1,7 @@
 """Replies: read, checked for the shape that a command must have, and handed to its future.
 
-A server that answers something else than it was asked is treated as one that cannot be reached:
-a reply of the wrong shape raises ``TypeError`` or ``ValueError``, which ends its connection.
+A server that sends a reply of the wrong shape is treated as unreachable: the reply raises
+``TypeError`` or ``ValueError``, which ends the connection.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from argo_mw_redis.batch import Command
 from argo_mw_redis.refusals import refusal
 
 _VALUES: Final = frozenset({bytes, type(None)})
-# The server is there, but is not the one to ask (now): it must be looked for again.
+# The server answers, but is not (or no longer) the right one, so that it must be found again.
 WRONG_SERVER: Final = (RedisConnectionError, ReadOnlyError, MasterDownError, ClusterDownError)
-"""What ends a connection to a server when it is answered; LOADING is one of the first kind."""
+"""Error replies that end the connection. LOADING is a ``RedisConnectionError``."""
 
 
 def settle(command: Command, reply: Any, prefix: str) -> None:
@@ -38,7 +38,7 @@ def settle(command: Command, reply: Any, prefix: str) -> None:
         command.done.set_result(command.read(reply))
         return
     try:
-        command.read(reply)  # a reader that expects the error raises one of the core's instead
+        command.read(reply)  # a reader that knows the error raises one of the core's
         raise SharedUnavailable(refusal(command.name, reply, prefix))
     except Exception as error:
         command.done.set_exception(error)
@@ -53,7 +53,7 @@ def expect_ok(reply: Any) -> None:
 
 
 def expect_integer(reply: Any) -> int:
-    """Return the number that a command answers."""
+    """Return the reply of a command that answers a number."""
     if not isinstance(reply, ResponseError) and type(reply) is not int:
         msg = "a number was expected"
         raise InvalidResponse(msg)
@@ -61,7 +61,7 @@ def expect_integer(reply: Any) -> int:
 
 
 def expect_value(reply: Any) -> bytes | None:
-    """Return the value that a command answers, ``None`` where there is none."""
+    """Return the reply of a command that answers a value, or ``None`` for none."""
     if not isinstance(reply, ResponseError) and type(reply) not in _VALUES:
         msg = "a value was expected"
         raise InvalidResponse(msg)
@@ -69,7 +69,7 @@ def expect_value(reply: Any) -> bytes | None:
 
 
 def expect_values(reply: Any, count: int) -> list[bytes | None]:
-    """Return the *count* values that a command answers."""
+    """Return the reply of a command that answers *count* values."""
     if not isinstance(reply, ResponseError) and not (
         isinstance(reply, list) and len(reply) == count and _VALUES.issuperset(map(type, reply))
     ):
@@ -79,7 +79,7 @@ def expect_values(reply: Any, count: int) -> list[bytes | None]:
 
 
 def read_count(reply: Any) -> Count:
-    """Return the counter that a script answers."""
+    """Return the reply of a script that answers a counter."""
     try:
         value, added, witnessed = reply
         return Count(int(value), added == 1, int(witnessed))
@@ -91,9 +91,8 @@ def read_count(reply: Any) -> Count:
 
 
 def read_grant(reply: Any) -> tuple[int | None, bytes | None, bytes | None]:
-    """Return the fence of the lease, if it was granted, and the value that was asked beside it.
-
-    The last one is the value in whose place the lease was asked for.
+    """Return the fence of the lease if it was granted, the value that was wanted with it, and the
+    value that was found, so that no lease was asked for.
     """
     if isinstance(reply, ResponseError):
         return None, None, None  # not used: the error is raised
@@ -103,7 +102,7 @@ def read_grant(reply: Any) -> tuple[int | None, bytes | None, bytes | None]:
 
 
 def read_whether_set(reply: Any) -> bool:
-    """Return whether a ``SET`` has set."""
+    """Return whether a ``SET`` took place."""
     if reply is None or isinstance(reply, ResponseError):
         return False
     expect_ok(reply)

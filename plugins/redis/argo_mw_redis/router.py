@@ -1,9 +1,9 @@
-"""Commands to a cluster: each goes to the node that has the slot of its key.
+"""Commands to a cluster: each is sent to the node that has the slot of its key.
 
-A command that is answered with ``MOVED`` goes on by the next topology, not by the address in that
-answer: that may be of a replica that has become a master, from which nothing is read before all
-have heard of it. One that is answered with ``ASK`` goes where that says, since a slot that is moved
-loses nothing.
+A command that is answered with ``MOVED`` waits for the next topology. It does not go to the address
+in that answer, which may be of a replica that became a master: nothing is read from one before its
+loss of writes was announced. A command that is answered with ``ASK`` goes to the address in the
+answer, since moving a slot loses nothing.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from argo_mw_redis.servers import ClusterServers, Options
 T = TypeVar("T")
 
 _PAUSE: Final = 0.01
-"""Seconds until a command is sent again for which a slot that is moved was not ready."""
+"""Seconds until a command is sent again after a slot that is being moved was not ready."""
 _PATIENCE: Final = 2.0
-"""Times the timeout for which it is sent again."""
+"""For how many timeouts a command is sent again."""
 
 
 class Router:
@@ -91,7 +91,7 @@ class Router:
         await self.nodes.start()
 
     async def drain(self) -> None:
-        """Wait until everything that was asked has been answered, or has failed."""
+        """Wait until all commands have been answered or have failed."""
         while self._running or self.waiting or self.busy:
             await asyncio.gather(*self._running, *(node.drain() for node in self.nodes.all))
 
@@ -131,7 +131,7 @@ class Router:
     def get(self, key: str) -> asyncio.Future[bytes | None]:
         """Get one value from the node of its key; never raises."""
         name = key.encode()
-        # As slot_of(), without its steps: this path must cost least.
+        # slot_of() written out, since this is the hottest path.
         node = self.nodes.slots[slot_of(key) if "{" in key else crc_hqx(name, 0) & LAST_SLOT]
         if node is None:
             return self._failed(self._unavailable())
@@ -165,7 +165,7 @@ class Router:
     # -- redirections ------------------------------------------------------------------------
 
     def _redirected(self, command: Command, reply: ResponseError, node: Node) -> bool:
-        """Return whether *command*, which *node* answered with *reply*, is sent elsewhere."""
+        """Return whether *command*, which *node* answered with *reply*, will be sent elsewhere."""
         if not isinstance(reply, AskError | TryAgainError):
             return False
         if command.done.done() and not command.must:
@@ -185,8 +185,8 @@ class Router:
     def _disagreement(self) -> SharedUnavailable:
         seconds = _PATIENCE * self._options.timeout
         msg = (
-            f"Redis refused a command: for {seconds:g} s its nodes do not agree who has its slot; "
-            "see CLUSTER INFO of each of them"
+            f"Redis refused a command: for {seconds:g} s its nodes do not agree which of them has "
+            "the slot; compare CLUSTER INFO of each"
         )
         return SharedUnavailable(msg)
 
@@ -215,7 +215,7 @@ class Router:
             raise
 
     def _run(self, code: Coroutine[object, object, None]) -> None:
-        # In no caller's context: others' commands may follow it.
+        # Not in the context of a caller: commands of other callers may follow.
         task = self._loop.create_task(code, name="argo-mw:redis-redirect", context=Context())
         self._running.add(task)
         task.add_done_callback(self._running.discard)

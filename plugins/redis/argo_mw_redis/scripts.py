@@ -19,7 +19,7 @@ class Script:
 
     Attributes:
         text: The script.
-        sha: The name that the server gives it.
+        sha: The digest by which the server knows it.
     """
 
     text: bytes

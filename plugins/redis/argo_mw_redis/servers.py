@@ -1,4 +1,4 @@
-"""From a URL to connections: to a server, a master behind sentinels, the nodes of a cluster."""
+"""Makes connections from a URL: to a server, a master behind sentinels, or nodes of a cluster."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Options:
         timeout: Seconds after which a server that does not answer counts as unreachable.
         retry_interval: Seconds between two attempts to reach an unreachable server.
         connections: The number of connections that carry commands.
-        max_waiting: How many gets may wait, and how many other commands; more are refused.
+        max_waiting: The most gets that may wait, and the most other commands; more are refused.
         prefix: The beginning of every key, for several applications on one server.
-        escaped: Whether user or password are written with escapes; not an option of the query.
+        escaped: Whether user or password contain percent escapes; not an option of the query.
     """
 
     timeout: float = 1.0
@@ -92,10 +92,10 @@ class SentinelServer:
     async def connect(self) -> AbstractConnection:
         try:
             connection = await _connected(self._pool)
-        except MasterNotFoundError as error:  # its message goes on about each sentinel
+        except MasterNotFoundError as error:  # the rest describes each sentinel
             raise RedisConnectionError(str(error).partition(" : ")[0]) from None
         try:
-            # A sentinel that does not know of a failover yet names the old master.
+            # A sentinel that has not noticed a failover yet names the old master.
             await connection.send_command("ROLE")
             role = await connection.read_response(disable_decoding=True)
             if not isinstance(role, list) or role[0] != b"master":
@@ -116,7 +116,7 @@ class ClusterServers:
     """Makes connections to the nodes of a cluster.
 
     Attributes:
-        start: The addresses at which to ask for the others.
+        start: The addresses of the URL, at which to ask for the other nodes.
     """
 
     start: tuple[Address, ...]
@@ -220,7 +220,7 @@ def _number(name: str, text: str) -> float:
 
 
 def _check_option(name: str, scheme: str) -> None:
-    """Return if a URL with *scheme* may hold the option *name* of redis-py.
+    """Check that a URL with *scheme* may hold the option *name* of redis-py.
 
     Raises:
         ValueError: It may not; the other options of redis-py are set by this driver.
@@ -300,11 +300,13 @@ def _check_login(login: str) -> None:
         ValueError: It may be.
     """
     if "@" in login and "," in login:
-        msg = "user and password stand once, before the first address; write an @ in them as %40"
+        msg = (
+            "user and password are given once, before the first address; write an @ in them as %40"
+        )
         raise ValueError(msg)
 
 
-# A wrong URL may be one that cannot be parsed, so the following functions split it by hand.
+# The following functions split URLs by hand, since a wrong URL may not be parsable.
 
 
 def _masked(url: str) -> str:
@@ -324,7 +326,7 @@ def _safe(error: Exception, url: str) -> str:
 
 
 def _login(url: str) -> str | None:
-    """Return user and password in *url*; ``None`` when an unquoted one may be anywhere in it."""
+    """Return user and password in *url*; ``None`` if an unquoted one may be anywhere in it."""
     rest = url.partition("://")[2]
     netloc = _END_OF_HOST.split(rest, maxsplit=1)[0]
     if "@" in rest and "@" not in netloc:

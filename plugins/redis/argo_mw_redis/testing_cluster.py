@@ -24,7 +24,7 @@ from argo_mw_redis.testing import RealServer, StartServer, free_port, servers
 _TIMEOUT: Final = 60.0
 _PAUSE: Final = 0.02
 _WHILE_MADE: Final = 500
-"""Milliseconds of a node's timeout at first: news spread the sooner, the shorter it is."""
+"""The timeout of nodes at first, in milliseconds: the shorter it is, the sooner news spread."""
 
 
 @define(eq=False)
@@ -42,7 +42,7 @@ class RealNode:
     name: str = ""
 
     def ask(self, *words: str) -> str:
-        """Return the text that it answers, without what begins and ends a reply.
+        """Return the text of its reply, without the protocol's first byte and line end.
 
         Raises:
             RuntimeError: It answers with an error.
@@ -59,7 +59,7 @@ class RealNode:
         self.server.kill()
 
     def lose_replicas(self) -> None:
-        """Let its replicas miss all that is written from now on, as a lagging network does."""
+        """Let its replicas miss all writes from now on, as on a lagging network."""
         # On one connection: after the first command others need the password as well.
         commands = b"CONFIG SET requirepass of-no-replica\r\nCLIENT KILL TYPE replica\r\n"
         with socket.create_connection(("127.0.0.1", self.server.port), timeout=10) as connection:
@@ -79,9 +79,9 @@ class RealCluster:
     """A cluster of redis-server processes.
 
     Attributes:
-        timeout: Milliseconds after which its nodes take one that is silent for dead.
+        timeout: Milliseconds after which its nodes take a silent one for dead.
         options: Further arguments of each node's command line.
-        password: What commands of this class give, if a node asks for it.
+        password: The password with which this class sends commands, if its nodes ask for one.
         nodes: Its nodes, the first masters first.
     """
 
@@ -108,7 +108,7 @@ class RealCluster:
 
     @property
     def masters(self) -> list[RealNode]:
-        """The masters that run and have slots, by what one node says."""
+        """The masters that run and have slots, as reported by one node."""
         names = {line[0] for line in self.table() if "master" in line[2] and len(line) > 8}
         return [node for node in self.running if node.name in names]
 
@@ -118,7 +118,7 @@ class RealCluster:
         return [node for node in self.running if node.name in names]
 
     def catch_up(self, master: RealNode) -> None:
-        """Return once the replicas of *master* have all that it has written until now."""
+        """Return once the replicas of *master* have all its writes so far."""
         written = _offset(master, "master_repl_offset")
         until(
             lambda: all(
@@ -128,12 +128,12 @@ class RealCluster:
         )
 
     def table(self) -> list[list[str]]:
-        """Return what one node says of all, as ``CLUSTER NODES`` does."""
+        """Return the ``CLUSTER NODES`` of one node."""
         text = self.running[0].ask("CLUSTER", "NODES")
         return [line.split() for line in text.splitlines() if line]
 
     def owner(self, slot: int) -> RealNode:
-        """Return the master that has *slot*, by what it says itself.
+        """Return the master that reports that it has *slot* itself.
 
         Raises:
             TimeoutError: None or several say so.
@@ -223,8 +223,8 @@ class RealCluster:
         for node in (target, source, *self.masters):
             with contextlib.suppress(RuntimeError):  # one that has just become a replica
                 node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", target.name)
-        # A slot that comes back before all know that it went gets an epoch that another node has
-        # too. Redis takes it from one of them then, and deletes what is in it.
+        # A slot that comes back before all nodes know that it left gets an epoch that another node
+        # has too. Redis then takes it from one of them, and deletes what is in it.
         until(self._all_know_the_epochs, "the nodes do not know each other's epochs")
 
     # -- how it is -----------------------------------------------------------------------
@@ -283,7 +283,7 @@ def until(condition: Callable[[], bool], what: str, timeout: float = _TIMEOUT) -
     """Return once *condition* holds.
 
     Raises:
-        TimeoutError: It does not within *timeout* seconds; the message says *what* that means.
+        TimeoutError: It does not hold within *timeout* seconds; the message is *what*.
     """
     deadline = time.monotonic() + timeout
     while not condition():

@@ -1,4 +1,4 @@
-"""Which node of a cluster has which slots, as one of them says."""
+"""Which node of a cluster has which slots, as reported by one of them."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class Topology:
                 yield slot, shard
 
     def fell_to_another(self, before: Topology) -> bool:
-        """Return whether a slot has another master because the one that it had *before* is away.
+        """Return whether a slot has another master because its master *before* is gone.
 
-        Slots that are moved from one master to another are no loss: what they hold moves along.
+        Slots that are moved between masters do not count: their contents move along.
         """
         masters = self.masters
         gone = {shard.master for shard in before.shards} - masters.keys()
@@ -91,13 +91,13 @@ def read_topology(reply: Any, asked: Address) -> Topology:
 def _shard(entry: Any, asked: Address) -> Shard:
     first, last, master, *_ = entry
     host, port, name = master[:3]
-    # A node that does not know its own address leaves it out: it is where it was asked.
+    # A node that does not know its own address omits it: use the address that was asked.
     known = (host or b"").decode().strip("?") or asked[0]
     return Shard(int(first), int(last), name.decode(), (known, int(port)))
 
 
 def read_epoch(reply: Any) -> int:
-    """Return the newest configuration that a node knows of, by its ``CLUSTER INFO``; else -1."""
+    """Return the newest configuration in a node's ``CLUSTER INFO``, or -1."""
     if isinstance(reply, bytes):
         for line in reply.decode(errors="replace").splitlines():
             name, _, value = line.partition(":")

@@ -1,8 +1,8 @@
 """One connection, which carries one batch at a time in callbacks of the event loop.
 
-redis-py connects, with TLS and passwords. From then on nothing lies between the socket and the
-callers: replies are parsed as they arrive, by hiredis, and handed to their futures right there. A
-task and a stream for each batch cost as much as six of its gets.
+redis-py connects, with TLS and passwords. From then on replies are parsed by hiredis as they arrive
+and handed to their futures at once, without a task and a stream for each batch, which would cost as
+much as six of its gets.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from argo_mw.plugin import Clock, StallAwareLimit, Timer
 NONSENSE: Final = "the server answered something else than it was asked"
 _CLOSED: Final = "Connection closed by server."
 _BUFFER: Final = 2**20
-"""Bytes that are kept to read into: hiredis gives its memory back after each batch otherwise."""
+"""Bytes of hiredis's read buffer that are kept: it would free them after each batch."""
 
 Parse = Callable[[], Any]
 """Returns the next reply that has arrived, an error as a value; else ``NOT_ENOUGH_DATA``."""
 Replies = Generator[None, None, Any]
-"""Takes replies as far as they have arrived, whenever it is resumed."""
+"""Handles the replies that have arrived so far, each time it is resumed."""
 
 
 class Owner(Protocol):
-    """Whose batches a wire carries."""
+    """The owner of a wire, whose batches it carries."""
 
     def done(self, wire: Wire) -> None:
-        """Take *wire* back, which has carried its batch."""
+        """Take *wire* back once its batch is answered."""
 
     def lost(self, wire: Wire, error: Exception) -> None:
-        """Take into account that *wire* has ended because of *error*, with a batch under way."""
+        """Fail the batch on *wire*, which was lost to *error*."""
 
 
 class Wire(asyncio.Protocol):
     """A connection.
 
     Args:
-        connection: redis-py's, which is connected. Nobody else may use it any more.
-        owner: Learns how a batch has ended.
+        connection: A connected connection of redis-py, for the exclusive use of this wire.
+        owner: Called with how a batch has ended.
         timeout: Seconds for a batch.
         clock: Measures them.
 
@@ -71,11 +71,11 @@ class Wire(asyncio.Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing can be sent any more, as the server has closed it."""
+        """Whether the server has closed the connection, so that nothing can be sent."""
         return self._transport.is_closing()
 
     def carry(self, batch: list[bytes], replies: Iterator[None]) -> None:
-        """Send the bytes of a *batch*, and take its *replies*, until there are no more."""
+        """Send the bytes of a *batch*, and resume *replies* until it has handled all of them."""
         self._replies = replies
         now = self._clock.monotonic()
         self._limit = StallAwareLimit(now, now + self._timeout)
@@ -83,15 +83,15 @@ class Wire(asyncio.Protocol):
         self._transport.writelines(batch)
 
     def close(self) -> None:
-        """End it, and whatever is under way, without a word to its owner."""
+        """Close the connection and drop what is under way, without calling the owner."""
         self._finish()
         self._connection._close()
         self._transport.abort()
 
-    # -- what the event loop says --------------------------------------------------------
+    # -- callbacks of the event loop -----------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Take the replies in *data*."""
+        """Handle the replies in *data*."""
         if self._replies is None:  # nothing was asked: what followed would answer something else
             self._transport.abort()
             return
@@ -104,11 +104,11 @@ class Wire(asyncio.Protocol):
             self._lose(error)
 
     def eof_received(self) -> None:
-        """Take into account that the server sends nothing any more."""
+        """Lose the connection, since the server sends nothing any more."""
         self.connection_lost(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take into account that the connection has ended."""
+        """Lose the connection, which has ended."""
         if self._replies is not None:
             self._lose(exc or RedisConnectionError(_CLOSED))
 
@@ -124,7 +124,7 @@ class Wire(asyncio.Protocol):
     # -- how a batch ends ----------------------------------------------------------------
 
     def _end_batch(self) -> None:
-        if self._reader.has_data():  # it would be taken for replies to the next batch
+        if self._reader.has_data():  # else taken for replies to the next batch
             self._lose(InvalidResponse(NONSENSE))
             return
         self._finish()
@@ -144,7 +144,7 @@ class Wire(asyncio.Protocol):
 def next_reply(
     parse: Parse, *, raised: tuple[type[Exception], ...] = (RedisConnectionError,)
 ) -> Replies:
-    """Return the next reply once it has arrived, an error that was answered as a value.
+    """Return the next reply once it has arrived, an error reply as a value.
 
     Raises:
         Exception: The server answered one of *raised*.

@@ -198,9 +198,7 @@ async def test_what_a_failover_has_lost_is_counted_again(nodes, shared, tmp_path
     await epochs.aclose()
 
 
-async def test_what_a_process_that_is_gone_has_counted_is_refused_there_and_nowhere_else(
-    nodes, shared, tmp_path
-):
+async def test_a_count_whose_process_is_gone_refuses_on_its_node_only(nodes, shared, tmp_path):
     victim, survivor = two_masters(nodes)
     lost, kept = key_on(nodes, victim, "day"), key_on(nodes, survivor, "day")
     epochs, gone = (

@@ -34,7 +34,7 @@ from argo_mw_redis.testing_cluster import cluster
         ("redis+cluster://:s3cret@host?ssl_cert_reqs=none", "with rediss+cluster://"),
         ("rediss+cluster://:s3cret@host?ssl_cert_reqs=maybe", "maybe"),
         ("redis+cluster://:s3cret@host:0", "'host:0' is not the address of a node"),
-        ("redis+cluster://:s3cret@one,:s3cret@two", "stand once, before the first address"),
+        ("redis+cluster://:s3cret@one,:s3cret@two", "are given once, before the first address"),
         ("redis+cluster://:s3cret@host?connections=0", "connections must be above 0"),
         ("redis+cluster://:s3cret@host?prefix={app}:", "leave them out"),
         ("redis+cluster://:s3cret/more@host", "%2F"),

@@ -53,7 +53,7 @@ def test_a_server_without_limits_is_reported(start_server, doctor):
     assert (True, "noeviction") == (found["redis eviction"][0], found["redis eviction"][1][:10])
 
 
-def test_a_server_with_limits_is_well(start_server, doctor):
+def test_a_server_with_limits_passes(start_server, doctor):
     server = start_server("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")
     code, found = doctor(server.url)
     assert ExitCode.OK == code
@@ -113,13 +113,13 @@ def test_a_user_of_a_cluster_that_may_not_ask_for_its_slots_is_told_the_rights(n
     assert "+cluster|info +cluster|slots +asking" in found["redis"][1]
 
 
-def test_a_server_that_is_no_node_of_a_cluster_says_so(server, doctor):
+def test_a_single_server_whose_url_names_a_cluster_is_explained(server, doctor):
     code, found = doctor(server.url.replace("redis://", "redis+cluster://").removesuffix("/0"))
     assert ExitCode.FAILED == code
     assert "it is not a node of a cluster: begin the URL with redis://" in found["redis"][1]
 
 
-def test_a_node_of_a_cluster_that_is_named_as_a_server_says_so(nodes, doctor):
+def test_a_cluster_whose_url_names_a_single_server_is_explained(nodes, doctor):
     code, found = doctor(nodes.masters[0].server.url)
     assert ExitCode.FAILED == code
     assert "begin the URL with redis+cluster://" in str(found)
@@ -132,7 +132,7 @@ def test_a_cluster_without_a_replica_is_reported(tmp_path, doctor):
     assert "3 of them without a replica" in found["redis cluster"][1]
 
 
-def test_a_user_that_may_not_ask_for_figures_is_well(start_server, doctor):
+def test_a_user_that_may_not_read_info_passes(start_server, doctor):
     server = start_server()
     server.allow("app", "+@all ~* &* -info")
     code, found = doctor(server.url_of("app"))

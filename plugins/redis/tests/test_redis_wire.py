@@ -76,7 +76,7 @@ async def test_what_is_left_over_after_a_batch_is_never_the_answer_to_the_next(a
     await shared.aclose()
 
 
-async def test_what_arrives_unasked_is_never_an_answer(acting):
+async def test_unrequested_data_is_never_an_answer(acting):
     """The connection is replaced before anything else is sent."""
     asked, unasked = [], asyncio.Event()
 
@@ -98,7 +98,7 @@ async def test_what_arrives_unasked_is_never_an_answer(acting):
     await shared.aclose()
 
 
-async def test_more_than_is_asked_at_the_start_is_no_server_to_use(acting):
+async def test_a_server_that_sends_extra_replies_at_the_start_is_not_used(acting):
     async def play(reader, writer):
         writer.write(READY)
         await reader.read()
@@ -109,8 +109,8 @@ async def test_more_than_is_asked_at_the_start_is_no_server_to_use(acting):
     await shared.aclose()
 
 
-async def test_a_server_that_answers_before_it_has_read_everything_blocks_nobody(server):
-    """Both directions are full meanwhile: who would only write, or only read, waits for ever."""
+async def test_a_server_that_answers_before_it_has_read_everything_does_not_deadlock(server):
+    """Both directions are full meanwhile, so the client must read while it writes."""
     shared = await open_redis(server.url + "?timeout=60")
     value = bytes(1_000_000)
     await shared.set("key", value)
@@ -138,7 +138,7 @@ async def test_a_batch_ends_by_its_time_on_the_injected_clock_and_disturbs_no_la
     assert 0 == clock.pending
 
 
-async def test_callers_that_leave_take_nobody_and_no_connection_along(acting):
+async def test_callers_that_leave_disturb_neither_others_nor_the_connection(acting):
     answer = asyncio.Event()
 
     async def play(reader, writer):
@@ -162,7 +162,7 @@ async def test_callers_that_leave_take_nobody_and_no_connection_along(acting):
     await shared.aclose()
 
 
-async def test_a_command_that_cannot_be_packed_leaves_nobody_waiting(server):
+async def test_a_command_that_cannot_be_packed_fails_its_whole_batch(server):
     shared = await open_redis(server.url + "?retry_interval=0.01")
     waiting = [shared._batcher.get("key"), shared._batcher.send(("SET", object()), bool)]
     for one in waiting:
