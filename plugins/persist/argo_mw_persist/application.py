@@ -15,11 +15,11 @@ from argo_mw_persist.tables import declared
 
 _SHARE = 0.03
 NEWEST_BYTES = 1_500
-"""What a newest row that is held in memory takes at most: a signal of four voices, not decoded."""
+"""The most bytes that a newest row takes in memory: a signal of four voices, not decoded."""
 
 
 class Persistence:
-    """The store of one application, and the one before it while the configuration changes."""
+    """The store of one application, and the previous one while the configuration changes."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -32,7 +32,7 @@ class Persistence:
 
     @property
     def current(self) -> RecordStore | None:
-        """The open store; before the start and after the end, the one that is not open."""
+        """The open store; before startup and after shutdown, a store that is not open."""
         return self._opened or self._newest
 
     def in_use(self) -> RecordStore:
@@ -54,7 +54,7 @@ class Persistence:
         return self._newest
 
     def prepared(self, config: PersistConfig) -> StoreInUse:
-        """Return a function that returns the store in use: that for *config* once it is open."""
+        """Return a function that returns the store in use: once it is open, that for *config*."""
         self.store(config)
         return self.in_use
 
@@ -117,7 +117,7 @@ class Persistence:
 
 
 class WithPersistence:
-    """The base of the plugin's class, by which commands and programs find its state."""
+    """The base of the plugin's class, through which commands and programs find its state."""
 
     def __init__(self) -> None:
         self._persistence: Persistence | None = None

@@ -9,14 +9,14 @@ _DISTINCT = 0.05
 class BatchSize:
     """A batch size whose rows take about *target* seconds to write.
 
-    A commit costs a fixed part, which a larger batch spreads over more rows, and a part for each
-    row, which makes the others wait. The second is the slope of a line through the latest
-    batches: least squares with exponentially fading weights. While batches are all of one size
-    there is no slope to see, and the last one holds.
+    A commit costs a fixed time, which a larger batch spreads over more rows, and a time for each
+    row, for which the others wait. The latter is the slope of a line through the latest batches:
+    least squares with exponentially fading weights. While all batches have one size, there is no
+    slope to measure, and the last one is used.
 
     Args:
-        target: Seconds that the rows of a batch should take, the fixed part aside.
-        smallest: The size to begin with, and never to go below.
+        target: Seconds that the rows of a batch should take, without the fixed time.
+        smallest: The first and smallest size.
         largest: The most rows in a batch.
     """
 
@@ -29,7 +29,7 @@ class BatchSize:
         self.size = smallest
 
     def learn(self, rows: int, seconds: float) -> None:
-        """Take into account that a batch of *rows* took *seconds*."""
+        """Adapt the size to a batch of *rows* that took *seconds*."""
         if not self._known:
             self._rows, self._seconds, self._known = float(rows), seconds, True
         off_rows, off_seconds = rows - self._rows, seconds - self._seconds
@@ -47,18 +47,18 @@ class BatchSize:
             return None
         self._sloped = True
         wanted = self._target * self._variance / self._covariance
-        # At most twice or half of the last, so that one odd commit does not swing it.
+        # At most double or half of the last size, so that one odd commit changes little.
         return min(max(wanted, self.size / 2), self.size * 2)
 
     def _by_whole(self, rows: int, seconds: float) -> float:
-        # No slope to see yet. Were all of the time the rows' own, so many would fill the target;
-        # the truth is more, never fewer, so the first batches may grow by leaps.
+        # No slope was measured yet. Counting all of the time as the rows' own gives the fewest rows
+        # that fill the target, never too many, so the first batches may grow fast.
         if seconds >= self._target:
-            # Where no slope was ever seen, a larger batch shows one: all may be the fixed part.
+            # A larger batch makes the slope measurable: until then, all may be the fixed time.
             return self.size if self._sloped else 2.0 * self.size
         return max(2.0 * self.size, rows * self._target / max(seconds, 1e-9))
 
 
 def _power_of_two(size: float) -> int:
-    """Return the largest power of two that is not above *size*: such a batch is one statement."""
+    """Return the largest power of two up to *size*: a batch of that size is one statement."""
     return 1 << (int(size).bit_length() - 1)

@@ -28,8 +28,7 @@ class CapacityLimiter:
         """Hold one more if the bound allows it and no caller waits; return whether it is held.
 
         Args:
-            beyond: How many more than the bound may be held for this one, which then overtakes
-                the callers that wait.
+            beyond: How far this one may exceed the bound; if it may, it overtakes waiting callers.
         """
         if self.held >= self.capacity + beyond or (self._waiting and not beyond):
             return False
@@ -40,7 +39,7 @@ class CapacityLimiter:
         """Hold one more as soon as the bound allows it, first come, first served.
 
         Args:
-            hasty: Whether :meth:`refuse` ends the wait.
+            hasty: Whether :meth:`refuse` may end the wait.
 
         Returns:
             Whether it is held.
@@ -55,7 +54,7 @@ class CapacityLimiter:
             return await place
         except BaseException:
             if place.done() and not place.cancelled() and place.result():
-                # The place was given in the moment of cancellation: pass it on.
+                # A place was granted just as the caller was cancelled: pass it on.
                 self.release(1)
             elif place in self._waiting:
                 self._waiting.remove(place)
@@ -73,7 +72,7 @@ class CapacityLimiter:
                 place.set_result(True)
 
     def refuse(self) -> None:
-        """End the wait of those that are hasty; they hold nothing then."""
+        """End the waits of hasty callers, which then hold nothing."""
         for place in self._hasty:
             if not place.done():
                 self._waiting.remove(place)

@@ -1,4 +1,4 @@
-"""``argo-mw db``: look into the database, and after it."""
+"""``argo-mw db``: inspect and maintain the database."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def with_sink(
         settings = current_settings()
         table = settings.plugins.get("persist", {})
         config = structure(table, PersistConfig, where=f"{settings.source} [plugins.persist]")
-        # Not opened: that would migrate the tables.
+        # The application is not entered, since its startup would migrate the tables.
         argo = Argo.open(settings)
         sink = config.sink(state_directory(settings), collect(argo, "register_sinks"))
         schema = schema_of(collect(argo, "register_tables"))

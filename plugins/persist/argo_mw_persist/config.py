@@ -37,7 +37,7 @@ class PersistConfig:
             before it ends the process.
         max_spool_bytes: The largest size of the spool, in bytes: the file in which rows wait while
             PostgreSQL, or another plugin's sink, cannot be reached; 0 for no spool.
-        writer: How records are queued and put together.
+        writer: How records are queued and batched.
         retention: For how long records are kept.
         sqlite: How SQLite is used.
         postgresql: How PostgreSQL is used.
@@ -95,14 +95,14 @@ class PersistConfig:
         on_drained: OnDrained,
         held: int = MAX_HELD,
     ) -> Sink:
-        """Return the configured sink, with a spool where it may be away.
+        """Return the configured sink, with a spool if it may be unreachable.
 
         Args:
             state_dir: Where files are kept.
             registered: What plugins answer to ``register_sinks``, by plugin.
             clock: Where the spool's time comes from.
             tasks: The owner of the task that drains it.
-            on_warning: Called with one line when the sink goes away and when it is back.
+            on_warning: Called with one line when the sink cannot be reached and when it can again.
             on_drained: Called with the rows that have reached the sink from the spool.
             held: How many newest rows are held in memory at most.
 
@@ -126,7 +126,7 @@ def _joined(own: Mapping[str, OpenSink], registered: Mapping[str, object]) -> di
             if scheme in known:
                 msg = (
                     f"plugin {plugin!r} registers sinks for {scheme}://, which is taken; "
-                    "let it choose another scheme"
+                    "choose another scheme for them"
                 )
                 raise ConfigError(msg)
             known[scheme] = open_sink

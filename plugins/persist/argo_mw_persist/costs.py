@@ -1,4 +1,4 @@
-"""The table of what requests cost: charges are queued like every row, and summed up in SQL."""
+"""The table of costs: charges are queued like all rows, and added up in SQL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ChargeTable:
 
     Args:
         store: Returns the store in use.
-        on_lost: Called with one line for each charge that was taken and could not be written.
+        on_lost: Called with one line for each charge that was queued and could not be written.
     """
 
     stand_in = False
@@ -29,7 +29,7 @@ class ChargeTable:
         self._on_lost = on_lost
 
     def record(self, charge: Charge) -> None:
-        """Queue *charge* without waiting: an answer must not be late for its own bill.
+        """Queue *charge* without waiting, so that no answer is late because of its cost.
 
         Raises:
             QueueFull: The queue is full, its reserve included.
@@ -39,20 +39,20 @@ class ChargeTable:
         receipt.add_done_callback(lambda done: self._report(charge, done))
 
     async def totals(self, since: float) -> Sequence[CostTotals]:
-        """Return the totals of what was recorded, from the UTC day of *since* on."""
+        """Return the recorded totals from the UTC day of *since* on."""
         store = self._store()
         await store.flush()
         rows = await store.read(queries.cost_totals(store.sink.dialect, since))
         return [_totals(row) for row in rows]
 
     async def identity(self) -> str:
-        """Return the database's own name where only this machine writes to it, else ""."""
+        """Return the name of this database if only this machine writes to it, else ""."""
         store = self._store()
         if store.sink.dialect == "postgresql":
             return ""
         found = await self._identity()
         if not found:
-            # Two processes may do so at once; the lower of the two is the name from then on.
+            # Two processes may insert a name at once; from then on the lower one counts.
             await store.sink.write([Row(COST_SOURCE.name, (new_id(),))])
             found = await self._identity()
         return found

@@ -1,4 +1,4 @@
-"""The database, as other plugins get it: to record, read and change their rows."""
+"""The database as other plugins see it: they record, read and change their rows."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from argo_mw_persist.writer import Receipt
 
 NAME = "persist"
 _AT_ONCE = 1_000
-"""Rows that are made into something without a pause, in a millisecond or two."""
+"""Rows that ``make`` is given at once, which takes a millisecond or two."""
 
 
 class Database:
     """The database in use, across changes of the configuration.
 
     Plugins that declare tables receive it through the hook ``database_opened``. Their upstreams
-    call it while they answer, so it raises :class:`~argo_mw.plugin.UpstreamError` where the
-    database cannot answer now.
+    call it while they answer, so it raises :class:`~argo_mw.plugin.UpstreamError` if the database
+    cannot answer now.
 
     Args:
         store: Returns the store in use.
@@ -51,8 +51,8 @@ class Database:
         """Return the newest row of each of *subjects* in *table* that has any.
 
         Args:
-            table: A table that declares ``newest``; what it makes of rows is returned.
-            subjects: Which.
+            table: A table that declares ``newest``; what its ``make`` returns is returned.
+            subjects: The subjects.
             tenant: The tenant that asks: it sees its own rows, and those that all share.
 
         Raises:
@@ -61,7 +61,7 @@ class Database:
         store = self._store()
         declared, wanted = store.schema[table], dict.fromkeys(subjects)
         if declared.newest is None:
-            msg = f"the table {table!r} does not say what its newest rows are; declare `newest`"
+            msg = f"the table {table!r} does not declare its newest rows; declare `newest`"
             raise ConfigError(msg)
         try:
             if isinstance(store.sink, KeepsNewest):
@@ -79,7 +79,7 @@ class Database:
         Args:
             sql: The statement.
             parameters: One for each ``?`` in it.
-            tags: The tags of reads that it makes stale.
+            tags: The tags of the reads that it makes stale.
         """
         try:
             return await self._store().change(Query(sql, parameters), tags)
@@ -100,7 +100,7 @@ class Database:
     async def write(self, rows: Sequence[Row]) -> Mapping[Row, str]:
         """Write *rows* at once, past the queue, and return why each refused one was refused.
 
-        For imports of many rows; what calls are answered is queued and written in batches.
+        For imports of many rows; rows of single calls are better queued, and written in batches.
         """
         store = self._store()
         try:
@@ -117,12 +117,12 @@ class Database:
 
 
 def unavailable(error: PersistError) -> UpstreamError:
-    """Return *error* as that of an upstream, which may be asked again."""
+    """Return *error* as an error of an upstream that may be asked again."""
     return UpstreamError(str(error), upstream=NAME, action=Action.RETRY)
 
 
 async def _made(table: Table, rows: Sequence[Cells]) -> dict[str, object]:
-    """Return what *table* makes of the newest rows; others have their turn between many of them."""
+    """Return what *table* makes of the newest rows; if many, yield to other tasks in between."""
     assert table.newest is not None
     place, made = table.names.index(table.newest.subject), dict[str, object]()
     for start in range(0, len(rows), _AT_ONCE):

@@ -17,11 +17,11 @@ from argo_mw_persist.tables import DEAD_LETTERS
 
 @define
 class Written:
-    """What became of a batch.
+    """The result of writing a batch.
 
     Attributes:
-        where: Where its sound rows are safe.
-        refused: Why each refused row was.
+        where: Where its accepted rows are safe.
+        refused: Why each refused row was refused.
     """
 
     where: str = "sink"
@@ -29,12 +29,12 @@ class Written:
 
 
 async def write_sound(sink: Sink, schema: Schema, rows: Sequence[Row], *, now: float) -> Written:
-    """Write every row that *sink* takes; put each of the others into its dead-letter table.
+    """Write every row that *sink* accepts; put the others into the table of dead letters.
 
     Args:
-        sink: Where to.
+        sink: The sink.
         schema: The tables that the sink was opened with.
-        rows: What.
+        rows: The rows.
         now: Seconds since the epoch.
 
     Raises:
@@ -70,7 +70,7 @@ def dead_letter(row: Row, names: Sequence[str], reason: str, *, now: float) -> R
         dict(zip(names, row.cells, strict=False)), default=_printable, ensure_ascii=True
     )
     identifier = row.cells[0] if isinstance(row.cells[0], bytes) else new_id()
-    # Text that its table refused, half a surrogate pair or a NUL, must not be refused here too.
+    # Text that the row's table refused, such as half a surrogate pair, must be accepted here.
     printable = reason.encode("ascii", "backslashreplace").decode().replace("\0", "\\x00")
     cells = (identifier, row.table, printable, micros(now), content)
     return Row(DEAD_LETTERS.name, cells)

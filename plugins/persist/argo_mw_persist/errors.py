@@ -10,7 +10,7 @@ class PersistError(ArgoError):
 
 
 class SinkUnavailable(PersistError):
-    """The sink cannot write or read rows now: unreachable, locked, full. Trying again may help."""
+    """The sink cannot write or read now: it is unreachable, locked or full. Try again later."""
 
 
 class RowsRefused(PersistError):
@@ -18,7 +18,7 @@ class RowsRefused(PersistError):
 
 
 class QueueFull(PersistError):
-    """The sink does not keep up and the queue is full; the record was not accepted."""
+    """The queue is full, since the sink does not keep up; the record was not accepted."""
 
 
 class NotRecorded(PersistError):

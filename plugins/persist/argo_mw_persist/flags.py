@@ -6,5 +6,5 @@ from collections.abc import Iterable, Mapping
 
 
 def flags(table: Mapping[str, object]) -> Iterable[str]:
-    """Return the flags of the plugin, which are the same with any *table*."""
+    """Return the flags of the plugin, which do not depend on *table*."""
     return ["persist", "upstream.persist"]

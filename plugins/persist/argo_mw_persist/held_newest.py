@@ -1,8 +1,8 @@
-"""The newest rows in memory, as a table had them at one moment, and what followed from there.
+"""The newest rows of a table in memory, as of one moment.
 
-What is held never changes: a read makes of it what is held at a later moment, of the rows that
-came in between. So reads in several threads need no lock. Whichever stores its own last, the next
-read goes on from there.
+A `HeldNewest` never changes: a read makes a new one as of a later moment, from the rows that came
+in between. So reads in several threads need no lock: the next read continues from whichever was
+stored last.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class HeldNewest(Generic[M]):
     """The newest rows of some subjects, as readers get them.
 
     Args:
-        order: Which of two rows is the newer.
-        make: Makes of rows what readers get.
-        moment: When the table was like this.
-        found: By tenant and subject how new a row is and what is made of it, or ``None`` where
-            there is no row.
+        order: Decides which of two rows is newer.
+        make: Turns rows into what readers get.
+        moment: As of when.
+        found: By tenant and subject, how new the row is and what was made of it; ``None`` if there
+            is no row.
 
     Attributes:
-        moment: When the table was like this.
+        moment: As of when.
     """
 
     def __init__(
@@ -50,13 +50,12 @@ class HeldNewest(Generic[M]):
     def at(
         self, moment: M, rows: Sequence[Cells] = (), changed: Iterable[Key] = ()
     ) -> HeldNewest[M]:
-        """Return what is held at a later *moment*.
+        """Return what is held as of a later *moment*.
 
         Args:
-            moment: When.
+            moment: The later moment.
             rows: The rows that came until then, in the order in which they were written.
-            changed: Subjects and tenants of which a row was changed or deleted: these are
-                held no longer.
+            changed: Subjects and tenants of which a row was changed or deleted; they are dropped.
         """
         found = self._found
         changed = list(changed)
@@ -70,7 +69,7 @@ class HeldNewest(Generic[M]):
     def loaded(
         self, rows: Sequence[Cells], subjects: Collection[str], tenants: Iterable[str]
     ) -> HeldNewest[M]:
-        """Return what is held with *rows*, all that can be newest of *subjects* of *tenants*."""
+        """Return what is held with *rows*: all candidates for *subjects* of *tenants*."""
         found = {tenant: dict(held) for tenant, held in self._found.items()}
         for tenant in tenants:
             found.setdefault(tenant, {}).update(dict.fromkeys(subjects))
@@ -78,7 +77,7 @@ class HeldNewest(Generic[M]):
         return HeldNewest(self._order, self._make, self.moment, found)
 
     def missing(self, subjects: Collection[str], tenants: Iterable[str]) -> Collection[str]:
-        """Return those of *subjects* that are not held of each of *tenants*."""
+        """Return those of *subjects* that are not held for all of *tenants*."""
         missing: dict[str, None] = {}
         for tenant in tenants:
             held = self._found.get(tenant, {})
@@ -86,7 +85,7 @@ class HeldNewest(Generic[M]):
         return missing
 
     def newest(self, subjects: Iterable[str], tenant: str) -> dict[str, object]:
-        """Return the newest that *tenant* may see of each of *subjects*, all of which are held."""
+        """Return the newest row that *tenant* may see of each of *subjects*, which must be held."""
         shared = self._found[""]
         if not tenant:
             return {one: held[1] for one in subjects if (held := shared[one]) is not None}
@@ -95,7 +94,7 @@ class HeldNewest(Generic[M]):
         return {one: held[1] for one, held in pairs if held is not None}
 
     def _take(self, found: Mapping[str, _BySubject], rows: Sequence[Cells]) -> None:
-        """Put what is newest of *rows* into *found*, where that has a place for it."""
+        """Put the newest of *rows* into *found*, for the subjects and tenants that it has."""
         age = self._order.age
         newer = []
         for (subject, tenant), row in self._order.newest(rows).items():
@@ -108,7 +107,7 @@ class HeldNewest(Generic[M]):
 
 
 def _newer(shared: _Held | None, own: _Held | None) -> _Held | None:
-    """Return the newer of two; of equals, what all tenants share."""
+    """Return the newer of two; of equals, the one that all tenants share."""
     if shared is None or own is None:
         return shared or own
     return own if own[0] > shared[0] else shared

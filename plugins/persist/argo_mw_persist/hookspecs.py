@@ -44,13 +44,14 @@ def register_tables() -> Iterable[Mapping[str, object]]:  # type: ignore[empty-b
         these tags; optional, by default the table's name. For rows that come out of the spool or
         are deleted: a row that is recorded brings its own.
     ``newest``
-        What its newest rows are, optional: a mapping with the names of the columns ``subject``,
-        ``tenant`` and, as a list, ``order``, by which one row is newer than another. None of them
-        is ever NULL. ``database.newest(table, subjects, tenant)`` then has them at hand.
+        Which of its rows are the newest, optional: a mapping with the names of the columns
+        ``subject``, ``tenant`` and, as a list, ``order``, by which rows are ordered from older to
+        newer. None of them is ever NULL. ``database.newest(table, subjects, tenant)`` then returns
+        the newest rows quickly.
     ``make``
-        What ``newest`` gives: a function that makes of a list of rows, each a tuple of cells, a
-        list of what they stand for; optional, by default the rows. These values are held in memory
-        and given to every caller, so they never change; it is called in another thread.
+        What ``newest`` returns: a function from a list of rows, each a tuple of cells, to a list of
+        values; optional, by default the rows. These values are held in memory and given to every
+        caller, so they must not change; it is called in another thread.
 
     How long rows are kept is configured by the table's name, in
     ``[plugins.persist.retention.days]``.

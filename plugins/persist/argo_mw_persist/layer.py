@@ -1,4 +1,4 @@
-"""The layer: what really came from an upstream is recorded on its way out."""
+"""The layer: records answers that came from an upstream."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from argo_mw_persist.store import StoreInUse
 from argo_mw_persist.tables import ANSWERS
 
 RECEIPTS = "persist.receipts"
-"""An extension: a list of the caller's, to which the receipt of each recorded row is added."""
+"""The extension with a list of the caller, to which the receipt of each recorded row is added."""
 
 _OP = "op:"
 _NOT_KEPT = (PersistError, BadParameter, ConfigError, Closed, NotEncodable)
 
 
 class Recorder:
-    """The recording of answers, by their operations' recordings and as configured."""
+    """Records answers as their operations declare and as configured."""
 
     def __init__(self, store: StoreInUse, config: PersistConfig, context: Context) -> None:
         self._store = store
@@ -51,7 +51,7 @@ class Recorder:
         return operation.record is not None or operation.name in self._answers
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
-        """Return the answer to *call*, recorded; safe already when ``durable`` is configured."""
+        """Return the answer to *call* and record it; if ``durable``, return once it is safe."""
         outcome = await call_next(call)
         if isinstance(outcome.value, Stream):
             outcome.value.on_done(lambda stream: self._when_complete(call, outcome, stream))
@@ -60,14 +60,14 @@ class Recorder:
             if rows := self._rows(call, outcome):
                 await self._keep(call, rows)
         except _NOT_KEPT as error:
-            # An answer without an encoding will never be kept, whatever its caller waits for.
+            # An answer that cannot be encoded is never kept, so its caller need not wait.
             if self._config.durable and not isinstance(error, NotEncodable):
                 raise
             return self._left_out(call, outcome, str(error))
         return outcome
 
     async def close(self) -> None:
-        """Wait for the rows of streams that have just ended: the store is closed next."""
+        """Wait for the rows of streams that have just ended, since the store is closed next."""
         if self._keeping:
             await asyncio.wait(self._keeping)
 
@@ -83,7 +83,7 @@ class Recorder:
 
     async def _keep(self, call: Call, rows: Sequence[Row]) -> None:
         store = self._store()
-        # What is not to be safe at once holds back no answer while the sink cannot write.
+        # Unless `durable` is configured, answers do not wait for a sink that cannot write.
         hasty = not self._config.durable
         receipts = [store.try_record(row) or await store.record(row, hasty=hasty) for row in rows]
         wanted = call.extensions.get(RECEIPTS)
@@ -92,7 +92,7 @@ class Recorder:
         if self._config.durable and receipts:
             store.writer.flush_soon()
             for receipt in receipts:
-                # A caller who leaves must not take the row of another along.
+                # Copied, so that a caller that leaves does not cancel the rows of another.
                 await asyncio.shield(receipt)
         self._context.announce(NAME, "recorded", call)
 
@@ -117,7 +117,7 @@ class Recorder:
         )
 
     def _identity(self, call: Call, outcome: Outcome) -> str:
-        """Return what a computed answer follows from; those that are fetched follow from none."""
+        """Return the identity of a computed answer; answers of equal identity are kept once."""
         made_of = {tag.removeprefix(_OP) for tag in outcome.tags if tag.startswith(_OP)}
         configured = self._context.configuration_of(made_of | {call.operation.name})
         return fingerprint((call.key, outcome.as_of, configured, outcome.lacks))

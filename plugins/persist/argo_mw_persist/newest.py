@@ -1,8 +1,8 @@
-"""The newest row of each subject of a table: which rows these are, and what is made of them.
+"""The newest row of each subject of a table: which row that is, and how its entry is packed.
 
-An entry holds the cells of the newest row as one text of JSON: reading ten thousand of them takes
-neither ten thousand searches of a large index nor as many looks into the table, and gives one
-value. Entries are derived: they can be dropped, and made again, at any time.
+An entry holds the cells of the newest row as one JSON text: reading ten thousand entries takes one
+scan instead of ten thousand searches in a large index, and gives one value. Entries are derived
+from the table and can be dropped and made again at any time.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Cells = tuple[Cell, ...]
 Key = tuple[str, str]
 """A subject and a tenant."""
 Age = tuple[int | float | str, ...]
-"""What says how new a row is."""
+"""How new a row is, to be compared."""
 Make = Callable[[Sequence[Cells]], Sequence[object]]
-"""Makes of rows what their readers get."""
+"""Turns rows into what readers get."""
 
 UNPACKABLE = ""
-"""The text of an entry whose row JSON cannot hold, as a number that is not finite."""
+"""The text of an entry whose row JSON cannot hold, such as one with an infinite number."""
 
 _encode = msgspec.json.Encoder().encode
 _KINDS: Mapping[str, object] = {
@@ -44,10 +44,10 @@ class Newest:
     """Which rows of a table are the newest.
 
     Attributes:
-        subject: The column of what a row is about, never NULL.
-        tenant: The column of the tenant that it belongs to, never NULL; "" is what all share.
-        order: The columns by which one row is newer than another, the first decides first; none is
-            ever NULL. Of rows that are equal in all of them the one written first counts.
+        subject: The column of the row's subject, never NULL.
+        tenant: The column of the row's tenant, never NULL; "" for rows that all tenants share.
+        order: The columns by which rows are ordered from older to newer, most significant first,
+            never NULL. Of rows that are equal in all of them, the one written first counts.
     """
 
     subject: str
@@ -56,17 +56,17 @@ class Newest:
 
 
 class NewestOrder:
-    """What rows are about, and which of two is the newer.
+    """Reads the subject of rows, and decides which of two rows is newer.
 
     Args:
-        newest: The columns that say so.
+        newest: The columns that decide.
         columns: What each column holds, by name, in the order of a row's cells.
     """
 
     def __init__(self, newest: Newest, columns: Mapping[str, str]) -> None:
         places = list(columns).index
         self.key: Callable[[Cells], Key] = itemgetter(places(newest.subject), places(newest.tenant))
-        # The last once more: one place alone would give a value and no tuple.
+        # The last column twice, since itemgetter returns no tuple for a single one.
         order = [*newest.order, newest.order[-1]]
         self.age: Callable[[Cells], Age] = itemgetter(*map(places, order))
         # A type that only this table has.

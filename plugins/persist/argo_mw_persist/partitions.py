@@ -1,8 +1,8 @@
 """Partitions: the ranges of identifiers, and so of time, into which a table is divided.
 
-All instances divide time alike, into slots that begin at multiples of their width since the epoch.
-What is older than is kept shares one partition, and so does what lies in the far future: rows that
-are dated wrongly must not make a table of their own each.
+All instances divide time in the same way, into slots that begin at multiples of their width since
+the epoch. Rows older than the retention share one partition, and so do rows in the far future, so
+that wrongly dated rows do not each make a partition.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _RANDOM_BITS = 80
 _END_OF_TIME = 1 << 48
 _LAST = bytes([255] * 16)
 _FAR = 100
-"""Slots ahead of the present from which on there are none any more."""
+"""The number of slots after the present one; later rows share one partition."""
 _AHEAD = 2
 _DEFAULT_DAYS = 365.0
 
@@ -28,9 +28,9 @@ class Partition:
     """A part of a table.
 
     Attributes:
-        name: What SQL calls it.
-        start: Its first identifier, or ``None`` if it has all that are older.
-        end: The first identifier that is not in it, or ``None`` if it has all that are newer.
+        name: Its name in SQL.
+        start: Its first identifier, or ``None`` if it holds all older ones.
+        end: The first identifier after it, or ``None`` if it holds all newer ones.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Slots:
 
     @classmethod
     def of(cls, table: str, days: Mapping[str, float], now: float) -> Slots:
-        """Return the slots of *table*, also where nobody configured how long it is kept."""
+        """Return the slots of *table*, even if no retention is configured for it."""
         return cls(days.get(table, _DEFAULT_DAYS), now)
 
     def end(self) -> bytes:
@@ -81,14 +81,14 @@ class Slots:
         return _border(self._present + self._width) or _LAST
 
     def ahead(self) -> list[bytes]:
-        """Return an identifier of the present slot, and of each that soon follows."""
+        """Return an identifier in the present slot, and one in each slot that follows soon."""
         starts = (self._present + step * self._width for step in range(_AHEAD + 1))
         return [border for start in starts if (border := _border(start)) is not None]
 
     def missing(
         self, identifiers: Iterable[bytes], existing: Sequence[Partition]
     ) -> list[tuple[bytes | None, bytes | None]]:
-        """Return where the partitions begin and end that *identifiers* lack among *existing*."""
+        """Return the bounds of the partitions that *identifiers* need and *existing* lack."""
         known, found = list(existing), []
         for identifier in sorted(identifiers):
             if not any(one.holds(identifier) for one in known):

@@ -83,7 +83,7 @@ class PersistPlugin(WithPersistence):
 
     @hookimpl
     async def config_changed(self, config: PersistConfig, context: Context) -> None:
-        """Move over to another store when the configuration names another."""
+        """Switch to another store if the configuration names another."""
         await self.persistence(context).open(config)
 
     @hookimpl

@@ -1,8 +1,9 @@
-"""Poolers between a program and PostgreSQL, such as PgBouncer, that lend servers by transaction.
+"""Poolers between a program and PostgreSQL, such as PgBouncer, in transaction mode.
 
-Behind one, a connection is another server's from transaction to transaction: what was prepared or
-set in one is not there in the next, or is there for a stranger. So no statement stays prepared,
-settings are made within each transaction, and nothing is undone when a connection goes back.
+Behind a pooler, each transaction may run on another server connection: statements that were
+prepared and settings that were made are missing in the next one, or affect another client. So no
+statement stays prepared, settings are made within each transaction, and connections are not reset
+when they are returned.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from typing import cast
 import asyncpg  # type: ignore[import-untyped]
 
 _NAME = {"application_name": "argo-mw"}
-"""The one setting that every pooler takes when a connection begins."""
+"""The only setting that every pooler accepts when a connection begins."""
 
-# Acknowledged means on disk, whatever the server's own default.
+# An acknowledged row is on disk, whatever the server's default.
 DURABLE = "synchronous_commit"
 
 ConnectOptions = dict[str, object]
-"""What asyncpg is called with for each connection."""
+"""The arguments for asyncpg, for each connection."""
 
 
 class BorrowedConnection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection that leaves nothing to be reset when it goes back into its pool."""
+    """A connection that needs no reset when it is returned to its pool."""
 
     def get_reset_query(self) -> str:
         return ""
@@ -34,7 +35,7 @@ def direct() -> ConnectOptions:
 
 
 def borrowed() -> ConnectOptions:
-    """Return the options for connections to a pooler; they serve for a server too."""
+    """Return the options for connections to a pooler; they work for a server too."""
     return {
         "server_settings": _NAME,
         "statement_cache_size": 0,
@@ -43,11 +44,11 @@ def borrowed() -> ConnectOptions:
 
 
 async def is_pooled(url: str, timeout: float) -> bool:
-    """Return whether a pooler answers at *url*: what it calls the server is not what that is.
+    """Return whether a pooler answers at *url*: it reports another process than the server's.
 
     Args:
         url: The database.
-        timeout: Seconds that it may take to connect, and to answer.
+        timeout: The most seconds to connect, and to answer.
     """
     connection = await asyncpg.connect(url, timeout=timeout, command_timeout=timeout, **borrowed())
     try:

@@ -1,9 +1,9 @@
 """The PostgreSQL sink: asyncpg, and COPY straight into the tables.
 
-COPY has no ON CONFLICT. Identifiers are made once per record, so a conflict means that a batch
-is repeated: then the batch goes in by INSERT … ON CONFLICT DO NOTHING. So does a batch with rows
-that other instances may have written too, whose identifiers are derived from what they hold.
-docs/decisions holds the measurements.
+COPY has no ON CONFLICT. Identifiers are made once per record, so a conflict means that a batch is
+repeated; it is then written by INSERT … ON CONFLICT DO NOTHING. So is a batch with rows whose
+identifiers are derived from their contents, since other instances may have written them too. See
+docs/decisions for measurements.
 """
 
 # Names of tables and columns are this package's own; values are always bound.
@@ -44,14 +44,14 @@ from argo_mw_persist.tables import TYPES, Cells, Dialect, Table, by_table
 _AWAY = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
-    # What a connection that dies in the midst of a COPY leaves behind.
+    # What asyncpg raises when a connection breaks during a COPY.
     asyncpg.InternalClientError,
     OSError,
 )
 _DIVISIONS = 3
-"""Times that a batch is written, if each time a row has no partition."""
+"""How often a batch is tried, if each time a partition is missing."""
 _LONG = 3600.0
-"""Seconds for a statement that reads a whole table, which nobody waits for."""
+"""The timeout in seconds of statements that read a whole table, for which no caller waits."""
 
 
 @frozen
@@ -132,7 +132,7 @@ class PostgresSink:
             async with self._connection() as connection, connection.transaction():
                 await self._migrate(connection, migrate)
         except BaseException:
-            # Not closed, which would wait for a server that may have stopped to answer.
+            # Terminated, since closing would wait for a server that may not answer.
             pool, self._pool = self._pool, None
             pool.terminate()
             raise
@@ -146,7 +146,7 @@ class PostgresSink:
                     await self._write(connection, groups, own=own)
                     return "sink"
                 except asyncpg.CheckViolationError as error:
-                    # A row without an identifier has no partition either, and never will.
+                    # A row without an identifier fits no partition, so making some does not help.
                     if not lacks_partition(error) or not all(map(_has_identifier, rows)):
                         raise
                 for table, cells in groups.items():
@@ -202,15 +202,14 @@ class PostgresSink:
             await make_room(connection, table, (), self._slots(table))
 
     async def drop(self, table: Table, partition: Partition) -> Sequence[Cells] | None:
-        """Drop *partition* of *table* with its rows, or return ``None`` if somebody uses it now."""
+        """Drop *partition* of *table* with its rows; return ``None`` if it is in use."""
         async with self._unhurried() as connection:
             return await drop(connection, table, partition)
 
     async def divide(self) -> Sequence[str]:
-        """Divide what is to be divided and is not, and return what was done, one line each.
+        """Divide the tables that should be divided; return one line for each.
 
-        While it divides a table nobody else can use that table. A process that dies leaves it as
-        it was.
+        A table cannot be used while it is divided. If the process dies, it stays as it was.
         """
         done: list[str] = []
         async with self._unhurried() as connection:
@@ -249,7 +248,7 @@ class PostgresSink:
             await connection.execute(statement)
         for table in self._divisible():
             if table.name not in existing:
-                # With something that forbids it, it is a table like others.
+                # A table that cannot be divided stays in use as it is.
                 with contextlib.suppress(SchemaError):
                     await divide(connection, table, self._slots(table))
 
@@ -264,7 +263,7 @@ class PostgresSink:
     async def _committed(
         self, connection: Connection, *, alone: bool = False
     ) -> AsyncIterator[None]:
-        """Commit to disk what the block changes; a statement *alone* is a transaction already."""
+        """Commit the block to disk; a statement *alone* needs no transaction of its own."""
         if alone and not self._pooled:
             yield
             return
@@ -284,7 +283,7 @@ class PostgresSink:
 
     @contextlib.asynccontextmanager
     async def _unhurried(self) -> AsyncIterator[Connection]:
-        """A connection of its own, for statements that take their time."""
+        """Open a connection of its own, for statements that take long."""
         with self._translated():
             connection = await asyncpg.connect(
                 self._url,
@@ -322,7 +321,7 @@ class PostgresSink:
 
 
 async def _prepare(connection: Connection) -> None:
-    # Identifiers are 16 bytes everywhere; uuid objects would be made only to be taken apart.
+    # Identifiers are 16 bytes everywhere; making uuid objects of them would be wasted work.
     await connection.set_type_codec(
         "uuid", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
     )
@@ -335,8 +334,8 @@ async def _copy(connection: Connection, groups: dict[Table, list[Cells]]) -> Non
 
 async def _insert(connection: Connection, groups: dict[Table, list[Cells]]) -> None:
     for table, cells in groups.items():
-        # In one order everywhere: two instances that write the same rows wait for each other, and
-        # must not do so in a circle.
+        # Sorted, so that two instances that write the same rows lock them in one order and do not
+        # deadlock.
         ordered = sorted(cells, key=itemgetter(0))
         await connection.execute(_insert_missing(table), *_columns(ordered))
 

@@ -1,4 +1,4 @@
-"""What is used of asyncpg's connections, which has no types of its own."""
+"""Types for the part of asyncpg's connections that is used; asyncpg has none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from argo_mw_persist.tables import Cells
 
 
 class Connection(Protocol):
-    """A connection, alone in use."""
+    """A connection, used by one task at a time."""
 
     async def execute(self, query: str, *arguments: object) -> str: ...
 

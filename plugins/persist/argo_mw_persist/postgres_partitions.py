@@ -1,8 +1,8 @@
-"""Partitions of PostgreSQL's tables: made, found, dropped, and a whole table turned into them.
+"""Partitions of PostgreSQL's tables: find, make and drop them, and divide a whole table.
 
-The catalog says what there is, so that instances of any configuration agree. There is no default
-partition: while there is one, each new partition would lock and search it, and could not be made
-at all once a row of its time was there.
+The catalog is the truth, so that instances with different configurations agree. There is no default
+partition: PostgreSQL would lock and search it for each new partition, and refuse to make one whose
+rows are already in it.
 """
 
 # Names are those of declared tables and of the catalog; borders are UUIDs.
@@ -27,7 +27,7 @@ from argo_mw_persist.tables import Cells, Table
 LOCK = 0x6172676F  # "argo"; any number that all of our processes share
 _DROP_LOCK = LOCK + 1
 _MOVED = "argo_moved"
-# Shorter than the server's deadlock_timeout, and as long as others may have to queue behind us.
+# Shorter than the server's deadlock_timeout; others may have to queue behind us for that long.
 _SHORT = "SET LOCAL lock_timeout = '500ms'"
 _PATIENT = "SET LOCAL lock_timeout = '5s'"
 
@@ -81,10 +81,10 @@ FROM pg_class, aclexplode(relacl) WHERE oid = $1::oid AND grantee <> relowner
 
 @frozen
 class Divided:
-    """What the catalog says of a table that is in partitions.
+    """A divided table, as the catalog describes it.
 
     Attributes:
-        schema: The schema that it is in.
+        schema: Its schema.
         partitions: Its partitions by ranges of identifiers.
     """
 
@@ -93,7 +93,7 @@ class Divided:
 
 
 def lacks_partition(error: asyncpg.CheckViolationError) -> bool:
-    """Return whether *error* is that of a row for which there is no partition."""
+    """Return whether *error* means that there is no partition for a row."""
     return getattr(error, "constraint_name", None) is None
 
 
@@ -114,9 +114,9 @@ async def divided(connection: Connection, table: Table) -> Divided | None:
 async def make_room(
     connection: Connection, table: Table, identifiers: Iterable[bytes], slots: Slots
 ) -> None:
-    """Make the partitions of *table* that rows with *identifiers* lack, and those ahead.
+    """Make the missing partitions for rows with *identifiers*, and those for the near future.
 
-    Others write and read meanwhile. Does nothing for a table that is not divided.
+    The table can be read and written meanwhile. Does nothing if the table is not divided.
 
     Args:
         connection: Not in a transaction.
@@ -125,7 +125,7 @@ async def make_room(
         slots: How time is divided.
 
     Raises:
-        SinkUnavailable: Somebody has to change the table, or the rights of its user, first.
+        SinkUnavailable: The table, or the rights of its user, must be changed first.
     """
     try:
         async with connection.transaction():
@@ -151,7 +151,7 @@ async def _fill(
     parent = f"{found.schema}.{table.name}"
     for start, end in slots.missing(identifiers, found.partitions):
         name = await _free_name(connection, found.schema, table, start)
-        # Attaching, other than creating in place, does not wait for readers and writers.
+        # Attaching a table, unlike creating a partition, does not wait for readers and writers.
         await connection.execute(f"CREATE TABLE {name} (LIKE {parent} INCLUDING ALL)")
         await connection.execute(_attach(parent, name, start, end))
 
@@ -159,16 +159,15 @@ async def _fill(
 async def drop(
     connection: Connection, table: Table, partition: Partition
 ) -> Sequence[Cells] | None:
-    """Drop *partition*, and return what its rows were, or ``None`` if somebody uses it now.
+    """Drop *partition*; return what its rows were, or ``None`` if it is in use.
 
     Args:
         connection: Not in a transaction.
-        table: The table that it is a part of.
-        partition: One that the table has, or had.
+        table: Its table.
+        partition: A partition that the table has, or had.
 
     Returns:
-        How many rows there were of each combination of the table's ``tag_columns``: the number,
-        then the cells.
+        For each combination of the table's ``tag_columns``, the number of rows, then the cells.
     """
     columns = "".join(f", {name}" for name in table.tag_columns)
     grouped = f" GROUP BY {', '.join(table.tag_columns)}" if table.tag_columns else ""
@@ -180,7 +179,7 @@ async def drop(
             found = await divided(connection, table)
             if found is None or partition not in found.partitions:
                 return ()
-            # No row may come, or change its tags, between the count and the end.
+            # No row may be added or changed between the count and the drop.
             await connection.execute(f"LOCK TABLE {partition.name} IN SHARE MODE")
             rows = await connection.fetch(
                 f"SELECT count(*){columns} FROM {partition.name}{grouped}"
@@ -192,16 +191,16 @@ async def drop(
 
 
 async def divide(connection: Connection, table: Table, slots: Slots) -> bool:
-    """Turn *table* into one that is divided, with what it holds as its first partition.
+    """Divide *table*, with its present rows as the first partition.
 
-    In one transaction, during which nobody else reads or writes the table: PostgreSQL reads all of
-    it once, to see that no row belongs elsewhere.
+    Takes one transaction, during which the table cannot be read or written: PostgreSQL reads all of
+    it once to check that the rows belong to that partition.
 
     Returns:
-        Whether it was turned; ``False`` where it is divided already.
+        Whether it was divided; ``False`` if it had been before.
 
     Raises:
-        SchemaError: It has something that would not apply to new partitions.
+        SchemaError: It has something, such as a trigger, that new partitions would not have.
     """
     async with connection.transaction():
         await connection.execute(_PATIENT)
@@ -224,7 +223,8 @@ async def divide(connection: Connection, table: Table, slots: Slots) -> bool:
         later = f"SELECT id FROM {parent} WHERE id >= {_literal(end)}"
         ahead = [cast("bytes", row[0]) for row in await connection.fetch(later)]
         for statement in [
-            # One row that is dated wrongly must not keep all others in the first partition.
+            # Rows of later slots are moved: a single wrongly dated row must not extend the first
+            # partition into the future.
             f"CREATE TEMPORARY TABLE {_MOVED} (LIKE {parent}) ON COMMIT DROP",
             f"INSERT INTO {_MOVED} SELECT * FROM {parent} WHERE id >= {_literal(end)}",
             f"DELETE FROM {parent} WHERE id >= {_literal(end)}",
@@ -240,13 +240,13 @@ async def divide(connection: Connection, table: Table, slots: Slots) -> bool:
 
 
 async def _turned(connection: Connection, oid: object, parent: str, first: str) -> list[str]:
-    """Return what calls the table *first*, and makes an empty one of its name in its likeness."""
+    """Return statements that rename the table to *first*, and make an empty copy of it."""
     schema, name = first.rsplit(".", 1)
     renamed, made = [], []
     for number, row in enumerate(await connection.fetch(_INDEXES, oid)):
         index, definition = str(row[0]), str(row[1])
         renamed.append(f"ALTER INDEX {schema}.{index} RENAME TO {_shortened(name, f'_{number}')}")
-        # Under their own names, by which later migrations know them.
+        # With their old names, which later migrations use.
         constraint = f"ALTER TABLE {parent} ADD CONSTRAINT {index} {row[2]!s}"
         made.append(definition if row[2] is None else constraint)
     likeness = f"LIKE {first} INCLUDING ALL EXCLUDING INDEXES"
@@ -273,9 +273,9 @@ def _literal(identifier: bytes) -> str:
 
 
 async def _free_name(connection: Connection, schema: str, table: Table, start: bytes | None) -> str:
-    """Return what the partition from *start* on is called: by its time, in milliseconds.
+    """Return a free name for the partition that begins at *start*: its time in milliseconds.
 
-    A number follows where that name is taken, as by a partition that was detached to be kept.
+    A number follows if that name is taken, as by a partition that was detached to be kept.
     """
     milliseconds = int.from_bytes(start, "big") >> 80 if start is not None else "old"
     for number in count():
@@ -287,7 +287,7 @@ async def _free_name(connection: Connection, schema: str, table: Table, start: b
 
 
 def _shortened(name: str, end: str) -> str:
-    # PostgreSQL has 63 bytes for a name; the names of indexes follow from it.
+    # PostgreSQL allows 63 bytes for a name, and derives the names of indexes from it.
     return f"{name[: 63 - len(end)]}{end}"
 
 

@@ -1,7 +1,7 @@
-"""The questions that are asked of this plugin's own tables, and of any table by retention.
+"""The queries of this plugin's own tables, and of any table by retention.
 
-Each names in its docstring the index that serves it; a test asks EXPLAIN whether that is so.
-Readers see what is shared by all tenants, tenant "", and what is their own.
+The docstring of each names the index that it uses; a test checks that with EXPLAIN. Readers see the
+rows that all tenants share, of tenant "", and those of their own tenant.
 """
 
 # Names of tables and columns are those of declared tables; values are always bound.
@@ -29,14 +29,14 @@ Conditions = tuple[list[str], list[Cell]]
 
 @frozen
 class AnswerFilter:
-    """A choice of recorded answers.
+    """Which recorded answers to return.
 
     Attributes:
-        operation: To this operation.
+        operation: Only answers to this operation.
         tenant: The tenant that asks.
-        subject: About this subject only.
-        since: Microseconds since the epoch: none older.
-        until: Microseconds since the epoch: only older ones.
+        subject: Only answers about this subject.
+        since: Only answers from this time on, in microseconds since the epoch.
+        until: Only answers from before this time, in microseconds since the epoch.
     """
 
     operation: str
@@ -58,14 +58,14 @@ class AnswerFilter:
 
 @frozen
 class ChargeFilter:
-    """A choice of charges.
+    """Which charges to add up.
 
     Attributes:
         tenant: The tenant that asks.
-        upstream: Of this upstream only.
-        operation: For this operation only.
-        since: Microseconds since the epoch: none older.
-        until: Microseconds since the epoch: only older ones.
+        upstream: Only charges of this upstream.
+        operation: Only charges for this operation.
+        since: Only charges from this time on, in microseconds since the epoch.
+        until: Only charges from before this time, in microseconds since the epoch.
     """
 
     tenant: str = ""
@@ -104,7 +104,7 @@ def _newest(table: Table, found: Conditions, limit: int, after: PageKey | None) 
 
 
 def answers(wanted: AnswerFilter, limit: int, after: PageKey | None) -> Query:
-    """Return recorded answers, newest first, from the one after *after* on.
+    """Return recorded answers, newest first, starting behind *after*.
 
     Index: ``answers_by_subject`` with a subject, else ``answers_by_time``.
     """
@@ -114,8 +114,8 @@ def answers(wanted: AnswerFilter, limit: int, after: PageKey | None) -> Query:
 def spending(wanted: ChargeFilter) -> Query:
     """Return what was spent, by upstream and operation, the most expensive first.
 
-    Gives upstream, operation, calls, failed, requests, tokens in and out, USD, how many calls
-    have no known price, and mean seconds. Index: ``charges_by_time`` with a time.
+    The columns are upstream, operation, calls, failed, requests, tokens in and out, USD, the number
+    of calls without a known price, and mean seconds. Index: ``charges_by_time`` with a time.
     """
     conditions, cells = wanted.conditions()
     sql = (
@@ -132,7 +132,7 @@ def spending(wanted: ChargeFilter) -> Query:
 def cost_totals(dialect: Dialect, since: float) -> Query:
     """Return the charges of each UTC day from that of *since* on, added up.
 
-    Gives the columns of :class:`~argo_mw.plugin.CostTotals`. Index: ``charges_by_time``.
+    The columns are those of :class:`~argo_mw.plugin.CostTotals`. Index: ``charges_by_time``.
     """
     day = (
         "date(s.timestamp / 1000000, 'unixepoch')"
@@ -158,7 +158,7 @@ def cost_totals(dialect: Dialect, since: float) -> Query:
 
 
 def oldest(table: Table, before: bytes, limit: int) -> Query:
-    """Return identifiers below *before*, the oldest first, and what decides each row's tags.
+    """Return identifiers below *before*, oldest first, with the cells that decide the row's tags.
 
     Index: the one on identifiers, which are ordered by time.
     """
@@ -176,16 +176,16 @@ def delete(table: Table, identifiers: Sequence[Cell]) -> Query:
 def newest(
     dialect: Dialect, table: Table, subjects: Sequence[str], tenant: str, *, shared: bool = True
 ) -> Query:
-    """Return the newest row of each of *subjects*, from a table that declares what that is.
+    """Return the newest row of each of *subjects*, from a table that declares ``newest``.
 
     Index: one of the table's own by subject, order, and tenant.
 
     Args:
-        dialect: Whose SQL is spoken.
+        dialect: The SQL dialect.
         table: The table.
-        subjects: Which.
-        tenant: Whose rows.
-        shared: Whether those that all tenants share count too.
+        subjects: The subjects.
+        tenant: The tenant whose rows are read.
+        shared: Whether rows that all tenants share count too.
     """
     assert table.newest is not None
     subject, owner = table.newest.subject, table.newest.tenant

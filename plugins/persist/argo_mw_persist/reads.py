@@ -1,9 +1,9 @@
 """Reads as operations of the chain, so that they coalesce and cache like everything else.
 
 A read names the tags of the rows it asks for. A commit replaces the versions of exactly the tags
-that it touched, before anything is acknowledged: in this process no read that begins after an
-acknowledgement is stale, nor joins one that began before it; in others it may be by the delay of
-the Shared store's channel.
+that it touched, before anything is acknowledged. So in this process a read that begins after an
+acknowledgement is never stale, and joins no read that began before it. In other processes it may be
+stale for as long as the message takes that announces the new versions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Records: what this plugin itself keeps, and reads back in the same form."""
+"""Records: rows of this plugin's own tables as values, written and read back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ new_id = TimeOrderedIds()
 
 
 def place_of(operation: str, key: str) -> str:
-    """Return the place that a recorded answer is encoded for: it can be read as no other's."""
+    """Return the place that a recorded answer is encoded for; it cannot be decoded for another."""
     return f"persist:{operation}:{key}"
 
 
@@ -25,14 +25,14 @@ class Answer:
     Attributes:
         operation: The operation's name.
         key: The call's key.
-        subject: What it is about.
-        upstream: Who answered.
-        tenant: Whose it is; "" for public operations.
-        timestamp: The moment that the answer speaks for, in microseconds since the epoch.
+        subject: The subject of the call.
+        upstream: The upstream that answered.
+        tenant: The tenant that owns it; "" for public operations.
+        timestamp: When the answer was true (``as_of``), in microseconds since the epoch.
         value: The answer, encoded by the registry of codecs for its operation and key;
             :meth:`decode` returns it.
         id: 16 bytes, ordered by time.
-        lacks: The names of what it had to do without.
+        lacks: The names of the inputs that it lacks.
     """
 
     operation: str

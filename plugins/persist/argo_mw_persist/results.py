@@ -16,7 +16,7 @@ class AnswerPage:
 
     Attributes:
         answers: Newest first; their ``decode(context.codecs)`` returns the values.
-        next: Give it as ``after`` for the page that follows, or ``None`` after the last.
+        next: The value of ``after`` for the next page; ``None`` on the last.
     """
 
     answers: tuple[Answer, ...]
@@ -31,12 +31,12 @@ class Spending:
         upstream: The upstream that was asked.
         operation: The operation.
         calls: How many calls were sent.
-        failed: How many of them came back without an answer.
+        failed: How many of them failed.
         requests: Requests charged to quotas; calls may share one.
         tokens_in: Tokens sent.
         tokens_out: Tokens received.
         usd: United States dollars, of the calls whose price is known.
-        unpriced: How many calls have none.
+        unpriced: How many calls have no known price.
         latency: Seconds that a call took on average.
     """
 
@@ -53,7 +53,7 @@ class Spending:
 
 
 def spending(row: Cells) -> Spending:
-    """Return the sum that is in a row of the query."""
+    """Return the `Spending` in a row of the query."""
     upstream, operation, calls, failed, requests, tokens_in, tokens_out, usd, unpriced, latency = (
         cast("tuple[str, str, int, int, float, int, int, float, int, float]", row)
     )

@@ -24,11 +24,11 @@ class RetentionOptions:
     """For how long rows are kept, counted from when they were recorded.
 
     Attributes:
-        days: Days for which the rows of a table are kept, by the table's name; for ever where it
-            is not named. Where PostgreSQL has the table in partitions, rows go with the newest of
-            their partition, about a twelfth of these days later at most.
-        interval: Seconds between two rounds; the first is as long after the start.
-        max_batch: The most rows that one statement deletes, for which a batch may have to wait.
+        days: Days for which the rows of a table are kept, by the table's name; rows of other tables
+            are kept for ever. If PostgreSQL has the table in partitions, a row is deleted together
+            with the newest of its partition, at most about a twelfth of these days later.
+        interval: Seconds between two rounds, and until the first.
+        max_batch: The most rows that one statement deletes; batches wait for such a statement.
     """
 
     days: Mapping[str, float] = field(
@@ -43,16 +43,16 @@ KEEP_FOREVER = RetentionOptions()
 
 
 class Retention:
-    """The deletion of rows that have been kept long enough.
+    """Deletes rows that have been kept long enough.
 
     Identifiers are ordered by time, so each table's own index on them finds the oldest rows.
     Statements are small, and there is a pause after each, in which batches are written.
 
     Args:
         sink: Where rows are kept.
-        options: For how long.
-        schema: The tables that the options name.
-        clock: What time it is.
+        options: For how long they are kept.
+        schema: The tables that the options may name.
+        clock: The clock.
         invalidate: Awaited with the tags of deleted rows.
         on_warning: Called with one line when a round was not finished.
 
@@ -87,7 +87,7 @@ class Retention:
                 self._on_warning(f"old rows are kept until the next round: {error}")
 
     async def prune(self) -> Mapping[str, int]:
-        """Delete what is old now, and return how many rows of each table that were.
+        """Delete old rows now, and return how many of each table.
 
         Raises:
             SinkUnavailable: The sink cannot be changed now; part of the work may be done.
@@ -105,7 +105,7 @@ class Retention:
             return await self._delete(table, before)
         old = [one for one in divided if one.end and one.end <= TimeOrderedIds.first_at(before)]
         dropped = [await self._drop(sink, table, one) for one in old]
-        # What a whole partition holds up is deleted one by one once that lasts too long.
+        # If dropping a partition fails for longer than its width, rows are deleted one by one.
         width = partitions.width(self._options.days[table.name])
         deleted = await self._delete(table, before - width)
         await sink.extend(

@@ -1,7 +1,8 @@
-"""The schema: the tables in use, brought to this code's versions when a sink is opened.
+"""The schema: the tables in use, migrated to this code's versions when a sink is opened.
 
-Each table has a version of its own, kept in the table ``argo_tables``: the plugins that declare
-tables are installed and upgraded apart. Migrations go forward only, all in one transaction.
+Each table has a version of its own, kept in the table ``argo_tables``, since the plugins that
+declare tables are installed and upgraded separately. Migrations go forward only, in one
+transaction.
 """
 
 # The names and versions are those of declared tables, which are checked.
@@ -24,10 +25,10 @@ class Schema:
     """The tables that a sink keeps.
 
     Args:
-        tables: This plugin's own and those that other plugins declare.
+        tables: This plugin's tables and those that other plugins declare.
 
     Raises:
-        ConfigError: Two of them have one name.
+        ConfigError: Two of them have the same name.
     """
 
     def __init__(self, tables: Iterable[Table]) -> None:
@@ -65,18 +66,17 @@ class Schema:
         migrate: bool,
         where: str,
     ) -> list[str]:
-        """Return the statements that bring a database to this code's versions.
+        """Return the statements that migrate a database to this code's versions.
 
         Args:
-            dialect: Whose SQL the database speaks.
-            versions: The version of each table that it keeps, or ``None`` when it has never
-                been used.
+            dialect: The SQL dialect of the database.
+            versions: The version of each table in it, or ``None`` if it was never used.
             existing: The names of all tables that it has.
             migrate: Whether older tables may be changed.
-            where: The database, for errors.
+            where: The database, for error messages.
 
         Raises:
-            SchemaError: A table is newer than the code, not ours, or old and not to be changed.
+            SchemaError: A table is newer than the code, not ours, or old and not to be migrated.
         """
         statements = [CREATE_VERSION_TABLE] if versions is None else []
         for table in self:

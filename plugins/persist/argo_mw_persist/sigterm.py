@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 
 
 class SigtermHandler:
-    """A handler that runs *last* once when SIGTERM arrives, then lets the signal take its course.
+    """Runs *last* once when SIGTERM arrives, then lets the signal end the process.
 
-    Does nothing where the program has a handler of its own, outside the main thread, and where
-    the loop has no signals.
+    Does nothing if the program has a handler of its own, outside the main thread, or if the loop
+    cannot handle signals.
     """
 
     def __init__(self, last: Callable[[], Awaitable[None]]) -> None:
@@ -22,7 +22,7 @@ class SigtermHandler:
         self._ending: asyncio.Task[None] | None = None
 
     def watch(self) -> None:
-        """Begin to listen on the running loop."""
+        """Start handling the signal, on the running loop."""
         if threading.current_thread() is not threading.main_thread():
             return
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -35,7 +35,7 @@ class SigtermHandler:
         self._loop = loop
 
     def unwatch(self) -> None:
-        """Leave the signal as it was."""
+        """Restore the signal's previous handling."""
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.remove_signal_handler(signal.SIGTERM)

@@ -17,11 +17,11 @@ from argo_mw_persist.tables import Cells, Dialect, Table
 
 @frozen
 class Query:
-    """A statement and what is bound to it.
+    """A statement and its parameters.
 
     Attributes:
-        sql: In the sink's dialect, with ``?`` for each parameter.
-        parameters: One for each ``?``.
+        sql: The statement in the sink's dialect, with ``?`` for each parameter.
+        parameters: One value for each ``?``.
     """
 
     sql: str
@@ -33,9 +33,9 @@ class Connections:
     """How a sink's connections are used: the value of its optional attribute ``connections``.
 
     Attributes:
-        used: Connections at work.
-        idle: Connections that are open and at rest.
-        limit: How many there may be.
+        used: Connections in use.
+        idle: Open connections that are not in use.
+        limit: The most connections.
     """
 
     used: int
@@ -46,13 +46,13 @@ class Connections:
 class Sink(Protocol):
     """A place where rows are kept.
 
-    Every method raises :class:`~argo_mw_persist.SinkUnavailable` when the sink cannot answer now
-    and trying again may help. No method blocks the event loop.
+    Every method raises :class:`~argo_mw_persist.SinkUnavailable` if the sink cannot answer now and
+    trying again may help. No method blocks the event loop.
     ``argo_mw_persist.testing.SinkConformance`` checks all of this.
 
     Attributes:
-        dialect: Whose SQL it speaks.
-        place: Where it is, without secrets, for people.
+        dialect: Its SQL dialect, ``sqlite`` or ``postgresql``.
+        place: Where it is, for people to read, without secrets.
     """
 
     @property
@@ -62,10 +62,10 @@ class Sink(Protocol):
     def place(self) -> str: ...
 
     async def open(self, schema: Schema, *, migrate: bool = True) -> None:
-        """Connect, and bring the tables of *schema* to this code's versions.
+        """Connect, and migrate the tables of *schema* to this code's versions.
 
         Args:
-            schema: The tables to keep; later calls name no others.
+            schema: The tables to keep; later calls use no others.
             migrate: Whether tables of an older version may be changed.
 
         Raises:
@@ -73,23 +73,23 @@ class Sink(Protocol):
         """
 
     async def write(self, rows: Sequence[Row]) -> str:
-        """Keep *rows*, all or none, and return where they are safe now: ``sink`` or ``spool``.
+        """Keep *rows*, all or none, and return where they are safe: ``sink`` or ``spool``.
 
-        Returns only when they are committed. A row whose identifier is there already changes
-        nothing, so a write whose end is not known may be repeated.
+        Returns only when they are committed. A row whose identifier exists changes nothing, so a
+        write with an unknown outcome may be repeated.
 
         Raises:
-            RowsRefused: At least one of them can never be kept; nothing was.
+            RowsRefused: At least one row can never be kept; none was.
         """
 
     async def read(self, query: Query) -> Sequence[Cells]:
-        """Return the rows that *query* finds among those that are committed."""
+        """Return the committed rows that *query* finds."""
 
     async def change(self, query: Query) -> int:
         """Run *query*, one changing statement, in a transaction; return how many rows changed."""
 
     async def check(self) -> Sequence[str]:
-        """Return what is wrong with the stored data, one line each; nothing when it is well."""
+        """Return one line for each thing that is wrong with the stored data."""
 
     async def backup(self, to: Path) -> None:
         """Copy everything committed to the file *to* while reads and writes go on."""
@@ -100,7 +100,7 @@ class Sink(Protocol):
 
 @runtime_checkable
 class KeepsNewest(Protocol):
-    """A sink that has the newest rows of tables at hand."""
+    """A sink that can return the newest rows of tables quickly."""
 
     async def newest(
         self, table: Table, subjects: Collection[str], tenant: str
@@ -108,29 +108,28 @@ class KeepsNewest(Protocol):
         """Return what *table* makes of the newest row of each of *subjects* that has any.
 
         Args:
-            table: A table that says what its newest rows are.
-            subjects: Which, each once.
-            tenant: The tenant that asks: it sees its own rows, and those that all share; of equals
-                the latter.
+            table: A table that declares ``newest``.
+            subjects: The subjects, each once.
+            tenant: The tenant that asks: it sees its own rows and those that all tenants share; of
+                equally new ones, the shared one.
         """
 
 
 @runtime_checkable
 class KeepsPartitions(Protocol):
-    """A sink that can divide a table by time, and drop what is old as a whole."""
+    """A sink that can divide a table by time, and drop old partitions."""
 
     async def partitions(self, table: Table) -> Sequence[Partition] | None:
         """Return the partitions of *table*, the oldest first, or ``None`` if it is not divided."""
 
     async def extend(self, table: Table) -> None:
-        """Make the partitions into which rows of *table* will soon go."""
+        """Make the partitions of *table* for the near future."""
 
     async def drop(self, table: Table, partition: Partition) -> Sequence[Cells] | None:
-        """Drop *partition* with its rows, or return ``None`` if somebody uses it now.
+        """Drop *partition* with its rows; return ``None`` if it is in use.
 
         Returns:
-            What the rows were, by what decides their tags: each how many there were, and then the
-            cells of the table's ``tag_columns``.
+            For each combination of the table's ``tag_columns``, the number of rows, then the cells.
         """
 
 
@@ -143,7 +142,7 @@ def make_sink(url: str, schemes: Mapping[str, OpenSink]) -> Sink:
 
     Args:
         url: The URL.
-        schemes: What to call, with the URL, for each scheme.
+        schemes: For each scheme, the function to call with the URL.
 
     Raises:
         ConfigError: The URL is malformed, or no sink is registered for its scheme.

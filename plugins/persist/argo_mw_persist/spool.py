@@ -1,4 +1,4 @@
-"""The spool: a file that takes rows while their sink is away, and gives them back in order."""
+"""The spool: a file that keeps rows while their sink cannot be reached, in order."""
 
 # Names of tables and columns are this package's own; values are always bound.
 # ruff: noqa: S608
@@ -24,22 +24,22 @@ OnDrained = Callable[[Sequence[Row]], None]
 _BATCH = 1000
 _RETRY = 1.0
 _PATIENCE = 5.0
-"""Seconds to wait for the sink, at the start and for each batch, before rows go to the spool."""
+"""Seconds to wait for the sink, at startup and for each batch, before rows go to the spool."""
 
 
 class SpooledSink:
-    """A sink that goes on taking rows while the one behind it is away.
+    """A sink that accepts rows while the one behind it cannot be reached.
 
-    Once a row is in the spool, later ones follow it there until the spool is empty, and they are
-    drained in the order in which they were taken; a batch that was on its way already when the
-    sink went may still arrive before the one ahead of it. A row in the spool is committed to disk
-    in this machine: it is acknowledged as ``spool``, and reads do not see it yet. The spool has
-    the same tables as any sink, and a bound on its size, after which writes fail.
+    Once a row is in the spool, later ones follow it there until the spool is empty. Rows leave it
+    in the order in which they came; only a batch that was being sent when the sink failed may still
+    arrive before an earlier one. A row in the spool is committed to this machine's disk: it is
+    acknowledged as ``spool``, and reads do not see it yet. The spool has the same tables as any
+    sink, and a limit of size, at which writes fail.
 
     Args:
         behind: The sink proper.
-        spool: The embedded store that bridges.
-        on_warning: Called with one line when the sink goes away and when it is back.
+        spool: The file, as a sink.
+        on_warning: Called with one line when the sink cannot be reached and when it can again.
         on_drained: Called with the rows that have reached the sink from the spool.
     """
 
@@ -69,7 +69,7 @@ class SpooledSink:
         self._draining: asyncio.Task[None] | None = None
         self._late: set[asyncio.Task[str]] = set()
         self.depth = 0
-        """Rows in the spool, as far as this process knows: another may fill or drain it too."""
+        """The number of rows in the spool, as this process last saw it; others may use it too."""
 
     @property
     def dialect(self) -> Dialect:
@@ -81,7 +81,7 @@ class SpooledSink:
 
     @property
     def connections(self) -> Connections | None:
-        """How the connections of the sink proper are used, where it counts them."""
+        """How the connections of the sink proper are used, if it counts them."""
         found = getattr(self._behind, "connections", None)
         return found if isinstance(found, Connections) else None
 
@@ -110,7 +110,7 @@ class SpooledSink:
         try:
             if not self._away:
                 try:
-                    # Side by side with the write before: the server takes rows while it commits.
+                    # Concurrent with the previous write: the server accepts rows while it commits.
                     return await self._write_in_time(rows)
                 except SinkUnavailable as error:
                     failure = error
@@ -124,10 +124,12 @@ class SpooledSink:
             done.set()
 
     async def _write_in_time(self, rows: Sequence[Row]) -> str:
-        """Write *rows* to the sink; what takes too long is left to end, since rows are kept once.
+        """Write *rows* to the sink.
+
+        A write that takes too long is not cancelled: rows that arrive twice are kept once.
 
         Raises:
-            SinkUnavailable: The sink did not take them, or not in time.
+            SinkUnavailable: The sink refused them, or did not answer in time.
         """
         writing = asyncio.create_task(self._behind.write(rows), name="argo-mw:persist:write")
         try:
@@ -187,7 +189,7 @@ class SpooledSink:
 
     def _check_not_away(self) -> None:
         if self._away:
-            msg = f"{self.place} is away; records wait in the spool, changes cannot"
+            msg = f"{self.place} cannot be reached; unlike records, changes cannot wait for it"
             raise SinkUnavailable(msg)
 
     async def drained(self) -> None:
@@ -196,7 +198,7 @@ class SpooledSink:
             await asyncio.shield(self._draining)
 
     def _bridge(self, error: SinkUnavailable | None) -> None:
-        """Send rows to the spool from now on, and start to drain it unless that is under way."""
+        """Send rows to the spool from now on, and start draining it."""
         before, self._away = self._away, True
         if error is not None and not before:
             self._on_warning(f"records go to the spool: {error}")
@@ -219,13 +221,13 @@ class SpooledSink:
         moved = [await self._move(table) for table in self._schema]
         if any(moved):
             return True
-        # No write may slip into the spool between finding it empty and leaving it behind.
+        # No write may reach the spool between finding it empty and ceasing to use it.
         async with self._order:
             if await self._spooled():
                 return True
             self._away = False
             self.depth = 0
-        self._on_warning(f"{self.place} takes records again, and has all that was in the spool")
+        self._on_warning(f"{self.place} takes records again, and has all rows of the spool")
         return False
 
     async def _move(self, table: Table) -> bool:
@@ -239,7 +241,7 @@ class SpooledSink:
         written = await write_sound(self._behind, self._schema, rows, now=self._clock.time())
         if written.refused:
             self._on_warning(f"{len(written.refused)} spooled records became dead letters")
-        # By identifier: another process may drain the same spool and begin it anew.
+        # By identifier, not rowid: another process may have drained and refilled the spool.
         these = ", ".join("?" * len(found))
         await self._spool.change(
             Query(f"DELETE FROM {table.name} WHERE id IN ({these})", [cells[0] for cells in found])

@@ -1,9 +1,9 @@
 """The SQLite sink: one writer thread, a few readers, never on the event loop.
 
-A batch is one ``BEGIN IMMEDIATE`` transaction of statements with many rows each. SQLite gives the
-interpreter lock away once per statement, so a batch beside a busy event loop waits for it a few
-times instead of once per row. The sizes are powers of two: any batch is a sum of few statements,
-which stay prepared. docs/decisions holds the measurements.
+A batch is one ``BEGIN IMMEDIATE`` transaction of statements with many rows each. SQLite releases
+the interpreter lock once per statement, so beside a busy event loop a batch waits for it a few
+times instead of once per row. The statements have powers of two of rows: any batch consists of a
+few of them, which stay prepared. See docs/decisions for measurements.
 """
 
 # Names of tables and columns are this package's own; values are always bound.
@@ -38,7 +38,7 @@ from argo_mw_persist.tables import Cells, Dialect, Table, by_table
 T = TypeVar("T")
 
 _MAX_ROWS = 2048
-# Some builds of SQLite bind no more to one statement.
+# The limit of parameters in some builds of SQLite.
 _MAX_VALUES = 32_766
 _REFUSED = (
     sqlite3.IntegrityError,
@@ -50,21 +50,21 @@ _REFUSED = (
 )
 _LOCKED = ("database is locked", "database table is locked")
 _REPLACEMENTS = 5
-"""How often, in the midst of one write, the file may be replaced."""
+"""How often the file may be replaced during one write."""
 
 
 @frozen
 class SqliteOptions:
-    """The use of SQLite.
+    """How SQLite is used.
 
     Attributes:
         synchronous: ``FULL``: an acknowledged row survives a power cut. ``NORMAL``: it survives
-            the end of the process, killed or not; a power cut may take the last commits.
+            the end of the process, even by ``kill -9``; a power cut may take the last commits.
         readers: Read-only connections, each with a thread of its own.
         busy_timeout: Seconds to wait for another process that writes.
         checkpoint_pages: Pages in the write-ahead log after which a commit also copies it into
             the database. A page is 4 KiB.
-        max_bytes: The largest the database may grow, or ``None``.
+        max_bytes: The largest size of the database, or ``None``.
     """
 
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
@@ -76,18 +76,17 @@ class SqliteOptions:
 
 DEFAULTS = SqliteOptions()
 MAX_HELD = 20_000
-"""Newest rows that are held in memory, unless it is said how many."""
+"""The number of newest rows that are held in memory by default."""
 
 
 class SqliteSink:
     """A sink that keeps rows in one SQLite file.
 
-    If the file is removed or replaced while it is open, what is written from then on is in the file
-    that is at the path. Rows that only the removed one had went with it, unless the sink *rescues*
-    them.
+    If the file is removed or replaced while it is open, later rows are written to the file that is
+    at the path. Rows of the removed file are lost unless the sink *rescues* them.
 
     Args:
-        path: The file; it and its directory are made when missing, for this user only.
+        path: The file; it and its directory are created if missing, for this user only.
         options: How SQLite is used.
         rescues: Whether the rows of a file that was removed or replaced are written again.
         held: How many newest rows are held in memory at most.
@@ -103,7 +102,7 @@ class SqliteSink:
         rescues: bool = False,
         held: int = MAX_HELD,
     ) -> None:
-        self.path = path.absolute()  # wherever the program changes its directory to later
+        self.path = path.absolute()  # right even if the program changes its directory
         self.place = f"sqlite file {path}"
         self._options = options
         self._writing: ThreadPoolExecutor | None = None
@@ -139,7 +138,7 @@ class SqliteSink:
 
     async def open(self, schema: Schema, *, migrate: bool = True) -> None:
         self._schema, self._migrate = schema, migrate
-        # What waits to be written elsewhere is not read here.
+        # The readers of a spool are never used.
         self._entries = {} if self._rescues else entries_of(schema)
         most = self._held // max(len(self._entries), 1)
         self._newest = {name: NewestReads(one, most) for name, one in self._entries.items()}
@@ -166,11 +165,11 @@ class SqliteSink:
     ) -> Mapping[str, object]:
         """Return what *table* makes of the newest row of each of *subjects*; see `KeepsNewest`.
 
-        Where rows came since, their entries are made afterwards, in the writer's thread.
+        If many rows came since the last entries were made, the writer's thread makes new ones.
 
         Args:
-            table: A table that says what its newest rows are.
-            subjects: Which, each once.
+            table: A table that declares ``newest``.
+            subjects: The subjects, each once.
             tenant: The tenant that asks.
         """
         reads = self._newest[table.name]
@@ -209,7 +208,7 @@ class SqliteSink:
             raise SinkUnavailable(msg)
         return await asyncio.get_running_loop().run_in_executor(pool, work)
 
-    # What follows runs in the writer's or a reader's thread.
+    # All methods below run in the writer's or a reader's thread.
 
     def _open(self) -> None:
         with self._translated(), self._writer.use():
@@ -217,8 +216,8 @@ class SqliteSink:
 
     def _connect_writer(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Made here, so that SQLite never makes it readable for others; but only made: closing
-        # a descriptor of a file in use gives up this process's locks on it
+        # Created here, so that SQLite never makes it readable for others. Only if it is missing:
+        # closing a descriptor of a file in use drops this process's locks on it
         # (sqlite.org/howtocorrupt.html, 2.2).
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -249,8 +248,8 @@ class SqliteSink:
         return connection
 
     def _enter_wal(self, connection: sqlite3.Connection) -> None:
-        # Two processes that switch at once get "locked" whatever the timeout: the loser looks
-        # again, and finds the switch made.
+        # If two processes switch at once, one gets "locked" whatever the timeout; it looks again
+        # and finds the switch made.
         for _ in range(100):
             try:
                 connection.execute("PRAGMA journal_mode=WAL")
@@ -285,7 +284,7 @@ class SqliteSink:
         )
 
     def _write(self, rows: Sequence[Row]) -> None:
-        """Write *rows* to the file that is at the path when they are committed."""
+        """Write *rows*; repeat if another file is at the path by the time of the commit."""
         inserts = _inserts(rows, self._schema)
         with self._translated():
             for _ in range(_REPLACEMENTS):
@@ -300,8 +299,8 @@ class SqliteSink:
         self, connection: sqlite3.Connection, inserts: Sequence[tuple[str, list[Cell]]]
     ) -> None:
         if len(inserts) == 1:
-            # A statement alone is a transaction, and takes the lock as IMMEDIATE does; two
-            # statements fewer are two waits for the interpreter lock fewer.
+            # A single statement is a transaction that locks as IMMEDIATE does. Without BEGIN and
+            # COMMIT there are two waits for the interpreter lock fewer.
             connection.execute(*inserts[0])
             return
         with self._transaction(connection):
@@ -309,7 +308,7 @@ class SqliteSink:
                 connection.execute(*insert)
 
     def _catch_up_later(self) -> None:
-        """Make entries, when the writer's thread has time, of rows that came since they were."""
+        """Make entries of the rows that have none yet, when the writer's thread has time."""
         writing = self._writing
         if writing is not None and not self._catching_up:
             self._catching_up = True
@@ -319,7 +318,7 @@ class SqliteSink:
         self._catching_up = False
         if self._writing is None:
             return
-        # What fails now is tried again by the next read; until then it asks the table.
+        # The next read tries again, and asks the table until then.
         with contextlib.suppress(sqlite3.Error, SinkUnavailable, OSError):
             with self._writer.use() as connection:
                 behind = [one for one in self._entries.values() if one.behind(connection)]
@@ -344,7 +343,7 @@ class SqliteSink:
                 return connection.execute(query.sql, query.parameters).rowcount
 
     def select(self, query: Query) -> list[Cells]:
-        """Return what *query* finds, read by the calling thread over its own connection."""
+        """Return what *query* finds, read in the calling thread over its own connection."""
         with self._translated(), self._reader.use() as connection:
             return connection.execute(query.sql, query.parameters).fetchall()
 
@@ -352,7 +351,7 @@ class SqliteSink:
         self, reads: NewestReads, subjects: Collection[str], tenant: str
     ) -> tuple[Mapping[str, object], bool]:
         with self._translated(), self._reader.use() as connection:
-            # While it is in use it cannot be opened again, as another file.
+            # While the connection is in use, it is not reopened on another file.
             return reads.read(connection, self._opened, subjects, tenant)
 
     def _backup(self, to: Path) -> None:
@@ -374,7 +373,7 @@ class SqliteSink:
                 # beside a busy writer it would never end. In WAL a reader holds up no writer.
                 connection.backup(copy)
         except BaseException:
-            # Half a copy must not be taken for a whole one.
+            # Half a copy must not be taken for a backup.
             to.unlink(missing_ok=True)
             raise
 
@@ -390,7 +389,7 @@ class SqliteSink:
             reader = FollowingConnection(self.path, self._connect_reader, writes=False)
             self._local.connection = reader
             self._readers.append(reader)
-        # The writer's is open first, and makes the file that a reader cannot make.
+        # The writer's connection is opened first, since a reader cannot create the file.
         if self._writer.follow() or not self._writer.is_open:
             self._open()
         reader.follow()
@@ -398,7 +397,7 @@ class SqliteSink:
 
     @contextlib.contextmanager
     def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
-        # IMMEDIATE: a read that turns into a write is refused at once, whatever the timeout.
+        # IMMEDIATE, since a read that turns into a write may be refused, whatever the timeout.
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -429,7 +428,7 @@ def _advice(error: Exception) -> str:
 
 
 def _inserts(rows: Sequence[Row], schema: Schema) -> list[tuple[str, list[Cell]]]:
-    """Return statements that insert *rows*, and what is bound to each."""
+    """Return the statements that insert *rows*, with the parameters of each."""
     inserts: list[tuple[str, list[Cell]]] = []
     for name, cells in by_table(rows).items():
         table = schema[name]
@@ -446,7 +445,7 @@ def _inserts(rows: Sequence[Row], schema: Schema) -> list[tuple[str, list[Cell]]
 
 @cache
 def _max_rows(table: Table) -> int:
-    """Return the rows of the largest statement: a power of two."""
+    """Return the number of rows of the largest statement, a power of two."""
     rows = min(_MAX_ROWS, _MAX_VALUES // len(table.names))
     return 1 << (rows.bit_length() - 1)
 

@@ -15,16 +15,16 @@ log = Log("argo_mw_persist")
 
 _FOLLOWING = threading.Lock()
 _OPEN: set[FollowingConnection] = set()
-"""The connections of this process. SQLite shares the index of the log among those on one database,
-so that all of them must close before one of them finds a new index."""
+"""The connections of this process. Those on one database share SQLite's index of the log, so all of
+them must be closed before one can see a new index."""
 
 
 class FollowingConnection:
-    """A connection that is opened when it is used, and anew when its files are not at the path.
+    """A connection that is opened when it is used, and reopened if its files are gone.
 
     Args:
         path: The database.
-        connect: Opens a connection, whose first statement has read from the database.
+        connect: Opens a connection, and reads from the database once.
         writes: Whether the connection can write.
         on_leaving: Called with the old connection, if it can write, before it is closed because
             another database, or none, is at the path.
@@ -57,9 +57,9 @@ class FollowingConnection:
             yield self._connection
 
     def follow(self) -> bool:
-        """Return false if the files are still at the path; else close what is open on them.
+        """Return false if the files are still at the path; else close all connections to them.
 
-        What is in the log of a database that is still there moves into it first.
+        If the database still exists elsewhere, its log is copied into it first.
         """
         before = self._connection
         if before is None or self._identity.holds():
@@ -86,7 +86,7 @@ class FollowingConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is open now; else :meth:`use` opens it."""
+        """Whether it is open; if not, :meth:`use` opens it."""
         return self._connection is not None
 
     def _has(self, connection: sqlite3.Connection) -> bool:

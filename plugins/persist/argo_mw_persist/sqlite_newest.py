@@ -1,11 +1,11 @@
-"""The newest row of each subject in SQLite: entries, made when the newest are asked for.
+"""The newest row of each subject in SQLite, found by entries that reads keep up to date.
 
-``argo_newest`` says up to which rowid there are entries of rows. SQLite has one writer at a time,
-so rowids grow in the order of commits: the newest are the entries and, of the rows behind that
-rowid, those that are newer. Writing rows costs what it did. A read that finds many rows behind has
-the writer's thread make entries of them, some at a time; where there are very many it asks the
-table itself. Triggers see rows that change or go, and number the subjects of those that may have
-been the newest: by that a reader that holds the newest in memory knows what it must read again.
+The table ``argo_newest`` records up to which rowid rows have entries. SQLite has one writer at a
+time, so rowids grow in the order of commits: the newest rows are the entries, and those rows behind
+that rowid that are newer. So writing rows costs no more. A read that finds many rows without
+entries lets the writer's thread make some; if there are very many, it asks the table itself.
+Triggers note rows that are changed or deleted, and number the subjects whose newest row that may
+have been. By these numbers, a reader that holds the newest rows in memory knows what to read again.
 """
 
 # Names of tables and columns are those of declared tables; values are always bound.
@@ -32,25 +32,25 @@ STATE = "argo_newest"
 _CREATE_STATE = f"""CREATE TABLE IF NOT EXISTS {STATE} (
     name TEXT NOT NULL PRIMARY KEY, form TEXT NOT NULL, upto INTEGER NOT NULL,
     schema INTEGER NOT NULL) WITHOUT ROWID"""
-# VACUUM numbers rows anew, and makes another version of the schema, as other changes of it do.
+# Rowids hold for one version of the schema: VACUUM, which changes them, makes another version.
 SCHEMA_VERSION = "(SELECT schema_version FROM pragma_schema_version)"
 CHUNK = 8_000
-"""Rows that are looked at in one transaction, for which a batch may have to wait, and rows behind
-with which a read still goes by the entries."""
+"""The most rows that one transaction makes entries of, since batches wait for it; also the most
+rows without entries with which a read still uses the entries."""
 
 _MENDED = 100
-"""Entries that are packed again in one transaction."""
+"""The most entries that are packed again in one transaction."""
 
 _MAX_ENTRIES = 2048
 
 
 @frozen
 class EntriesFound:
-    """What the entries and the rows behind them say of some subjects.
+    """What the entries and the rows without entries tell about some subjects.
 
     Attributes:
-        rows: What may be newest, those written first before others.
-        unknown: The other subjects: the table itself must be asked.
+        rows: Candidates for the newest rows, in the order in which they were written.
+        unknown: The subjects for which the table itself must be asked.
     """
 
     rows: Sequence[Cells]
@@ -66,9 +66,9 @@ class NewestEntries:
 
     Attributes:
         table: The table.
-        order: Which of two rows is the newer.
-        form: What the entries are like; with another form they are those of another version.
-        changes: The table in which subjects are numbered.
+        order: Decides which of two rows is newer.
+        form: The format of the entries; entries of another format are made again.
+        changes: The name of the table that numbers changed subjects.
     """
 
     def __init__(self, table: Table, newest: Newest) -> None:
@@ -83,7 +83,7 @@ class NewestEntries:
         self._ages = itemgetter(*map(places, newest.order), 0)
 
     def create(self, connection: sqlite3.Connection) -> None:
-        """Make the entries, empty, unless they are there in the form of this code."""
+        """Create the entries' tables, empty, unless they exist in this code's format."""
         connection.execute(_CREATE_STATE)
         if self._upto(connection) is not None:
             return
@@ -98,11 +98,11 @@ class NewestEntries:
         connection.execute(state, (name, self.form))
 
     def catch_up(self, connection: sqlite3.Connection) -> bool:
-        """Make entries of some of the rows behind, and of some that were changed.
+        """Make entries of some of the rows that have none, and of some that were changed.
 
         Returns:
-            Whether there were more. Rows that come meanwhile are left to the next read: else
-            a writer without a rest would have entries made after each of its batches.
+            Whether there are more. Rows that come meanwhile are left to the next read: otherwise
+            entries would be made after each batch of a busy writer.
         """
         upto, last = self._upto(connection), self._last(connection)
         if upto is None:
@@ -112,7 +112,7 @@ class NewestEntries:
         return self._mend(connection)
 
     def behind(self, connection: sqlite3.Connection) -> bool:
-        """Return whether there is something to catch up with."""
+        """Return whether some rows have no entries."""
         upto = self._upto(connection)
         if upto is None:
             return False
@@ -120,13 +120,13 @@ class NewestEntries:
         return upto != self._last(connection) or bool(connection.execute(unknown).fetchone()[0])
 
     def query(self, subjects: Sequence[str], tenant: str) -> Query:
-        """Return the query for what *tenant* may see of the newest rows of *subjects*.
+        """Return the query for the newest rows of *subjects* that *tenant* may see.
 
-        It gives one row with a JSON array of packed rows, ``None`` where entries do not count, and
-        one of the subjects of others; then the rows behind, as they are.
+        Its first row holds a JSON array of packed rows (``None`` if the entries are invalid) and a
+        JSON array of the subjects of entries that are not packed. The rows without entries follow.
         """
         name = self.table.name
-        # Few rows, by rowid: the signs keep other indexes out of it.
+        # Few rows, found by rowid: the unary plus keeps SQLite from using other indexes.
         wanted = f"+{self._tenant} IN ('', ?3) AND +{self._subject} IN (SELECT value FROM asked)"
         state = (
             f"SELECT upto, COALESCE((SELECT max(rowid) FROM {name}), 0) - upto AS lag "
@@ -148,12 +148,12 @@ class NewestEntries:
         return Query(sql, (name, self.form, tenant, json.dumps(list(subjects))))
 
     def found(self, rows: Sequence[Cells]) -> EntriesFound | None:
-        """Return what the query found, or ``None`` where entries do not count."""
+        """Return what the query found, or ``None`` if the entries are invalid."""
         [(packed, others, *_), *behind] = rows
         if packed is None:
             return None
         rows = [*self.order.unpacked(str(packed)), *behind]
-        # One subject may be there twice, of the tenant's own and of what all share.
+        # A subject may be there twice: of the tenant's own rows and of the shared ones.
         unknown = dict.fromkeys(msgspec.json.decode(str(others), type=list[str]))
         if unknown:
             rows = [row for row in rows if self.order.key(row)[0] not in unknown]
@@ -170,10 +170,10 @@ class NewestEntries:
         forget = f"UPDATE {entries} SET packed = NULL WHERE {place} AND id = OLD.id"
         mine = f"UPDATE {STATE} SET upto = %s WHERE name = '{name}'"
         before = f"COALESCE((SELECT max(rowid) FROM {name} WHERE rowid < OLD.rowid), 0)"
-        # A reader that holds this row as the newest must learn of it, and no reader holds others.
+        # Only a change of the newest row concerns readers, which hold no other rows.
         newer = f"({', '.join(self._order)}) > ({', '.join(f'OLD.{c}' for c in self._order)})"
         number = f"(SELECT max(number) + 1 FROM {self.changes})"
-        # No REPLACE: a conflict clause of the statement outside would overrule it.
+        # Not REPLACE: a conflict clause of the triggering statement would override it.
         tell = (
             f"INSERT INTO {self.changes} SELECT {number}, OLD.{key[0]}, OLD.{key[1]} "
             f"WHERE NOT EXISTS (SELECT 1 FROM {entries} WHERE {place} AND packed IS NOT NULL "
@@ -198,7 +198,7 @@ class NewestEntries:
                 f"CREATE TRIGGER {entries}_moved AFTER UPDATE OF {order} ON {name} BEGIN "
                 f"DELETE FROM {entries}; {mine % 0}; {tell_all}; END"
             ),
-            # The rowid of the last row is given again once that is deleted.
+            # SQLite reuses the rowid of the last row once that is deleted.
             (
                 f"CREATE TRIGGER {entries}_deleted AFTER DELETE ON {name} BEGIN {forget}; {tell}; "
                 f"{mine % before} AND upto = OLD.rowid; {tell_all} "
@@ -207,7 +207,7 @@ class NewestEntries:
         ]
 
     def _upto(self, connection: sqlite3.Connection) -> int | None:
-        """Return the rowid up to which rows are looked at, -1 if that says nothing any more."""
+        """Return the rowid up to which rows have entries, -1 if it is no longer valid."""
         sql = f"SELECT CASE WHEN schema = {SCHEMA_VERSION} THEN upto ELSE -1 END FROM {STATE} "
         row = connection.execute(f"{sql} WHERE name = ? AND form = ?", (self.table.name, self.form))
         found = row.fetchone()
@@ -240,7 +240,7 @@ class NewestEntries:
         return [newest[place] for place in sorted(newest)]
 
     def _put(self, connection: sqlite3.Connection, rows: Sequence[Cells]) -> None:
-        """Make *rows* the entries of their subjects where these have none as new."""
+        """Make entries of *rows* for their subjects, unless those have newer ones."""
         values = [(*self.order.key(row), *self._ages(row), pack(row)) for row in rows]
         start, size = 0, _MAX_ENTRIES
         while start < len(values):
@@ -254,7 +254,7 @@ class NewestEntries:
         return _upsert(self._entries, (self._subject, self._tenant), self._order, rows)
 
     def _mend(self, connection: sqlite3.Connection) -> bool:
-        """Pack again what is newest where a row was changed or deleted; return whether to go on."""
+        """Replace some entries whose row was changed or deleted; return whether there are more."""
         key = (self._subject, self._tenant)
         unknown = connection.execute(
             f"SELECT {', '.join(key)} FROM {self._entries} WHERE packed IS NULL LIMIT {_MENDED}"
@@ -286,5 +286,5 @@ def _upsert(entries: str, key: tuple[str, str], order: tuple[str, ...], rows: in
 
 
 def entries_of(tables: Iterable[Table]) -> dict[str, NewestEntries]:
-    """Return the entries of those *tables* that want them, by the table's name."""
+    """Return the entries of the *tables* that declare ``newest``, by the table's name."""
     return {t.name: NewestEntries(t, t.newest) for t in tables if t.newest is not None}

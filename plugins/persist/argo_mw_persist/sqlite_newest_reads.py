@@ -1,10 +1,10 @@
-"""Reads of the newest rows in SQLite: held in memory, and followed from read to read.
+"""Reads of the newest rows in SQLite: held in memory, and updated by each read.
 
-The first read of a subject goes by the entries. The next ones ask, in one statement, for the rows
-behind the last one that was seen, and for the subjects of which a row was changed or deleted, and
-that is all they have to do: whichever program wrote, it is in the file. What such a statement
-cannot tell makes a beginning anew: a file opened again, another version of its schema, as after
-VACUUM, which numbers rows anew, and more rows than are read faster by the entries.
+The first read of a subject uses the entries. Later ones ask, in one statement, for the rows after
+the last one that was seen, and for the subjects of which a row was changed or deleted. That is
+enough, whichever program wrote, since all of it is in the file. What is held is dropped if the
+statement cannot tell what happened: the file was reopened, the version of its schema is another, as
+after VACUUM, or there are more rows than are faster to read by the entries.
 """
 
 # Names of tables and columns are those of declared tables; values are always bound.
@@ -27,20 +27,20 @@ from argo_mw_persist.sqlite_newest import CHUNK, SCHEMA_VERSION, STATE, NewestEn
 from argo_mw_persist.tables import Cells
 
 _FEW = 500
-"""Rows without an entry from which on a read has the writer's thread catch up."""
+"""The number of rows without an entry from which on a read lets the writer's thread make some."""
 
 _BEYOND = 1 << 62
 
 
 @frozen
 class Moment:
-    """A state of the table, as far as what followed it can be told.
+    """A state of the table, from which later changes can be found.
 
     Attributes:
         opened: How often the file had been opened.
         schema: The version of its schema.
         change: The number of the last change of a row.
-        rowid: The last row.
+        rowid: The rowid of the last row.
     """
 
     opened: int
@@ -51,7 +51,7 @@ class Moment:
 
 @frozen
 class _Since:
-    """What happened since a moment: the next one, rows and changes, and whether that is all."""
+    """What happened since a moment: the next moment, new rows, and changed subjects."""
 
     moment: Moment
     lag: int | None
@@ -61,7 +61,7 @@ class _Since:
 
     @property
     def is_late(self) -> bool:
-        """Whether it is time to make entries."""
+        """Whether so many rows have no entries that some should be made."""
         return self.lag is None or self.lag > _FEW
 
 
@@ -85,9 +85,9 @@ class NewestReads:
         """Return the newest of *subjects* that *tenant* may see, and whether entries are late.
 
         Args:
-            connection: In use by this thread alone.
-            opened: How often the file has been opened, this time included.
-            subjects: Which, each once.
+            connection: A connection that only this thread uses.
+            opened: How often the file has been opened, including this time.
+            subjects: The subjects, each once.
             tenant: The tenant that asks.
         """
         held = self._held
@@ -110,7 +110,7 @@ class NewestReads:
         subjects: Collection[str],
         tenant: str,
     ) -> tuple[dict[str, object], bool]:
-        """Read what is not held, in the transaction that is open."""
+        """Read what is not held, in the open transaction."""
         tenants = _tenants(tenant)
         moment = Moment(opened, -1, _BEYOND, _BEYOND) if held is None else held.moment
         since = self._since(connection, moment)
@@ -144,7 +144,7 @@ class NewestReads:
         return held.at(since.moment, since.rows, since.changed)
 
     def _since(self, connection: sqlite3.Connection, moment: Moment) -> _Since | None:
-        """Return what happened since *moment*, ``None`` if nothing here says so."""
+        """Return what happened since *moment*, ``None`` if that cannot be told."""
         name, form = self._entries.table.name, self._entries.form
         asked = (name, form, moment.change, moment.rowid, moment.schema)
         found = _fetched(connection, Query(self._since_sql, asked))
@@ -177,7 +177,7 @@ _STATE = tuple[int, int, int, int | None]
 
 
 def _since(entries: NewestEntries) -> str:
-    """Return the statement that gives the state, then what changed, then the rows that came."""
+    """Return the statement for the state, then the changed subjects, then the new rows."""
     name, columns = entries.table.name, entries.table.names
     padding = ", NULL" * (len(columns) - 3)
     last = f"COALESCE((SELECT max(rowid) FROM {name}), 0)"

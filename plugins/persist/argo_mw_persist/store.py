@@ -1,4 +1,4 @@
-"""The store: rows are recorded and read, with or without a chain around it."""
+"""The store: records and reads rows, with or without a chain around it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ log = Log("argo_mw_persist")
 Invalidate = Callable[[Iterable[str]], Awaitable[object]]
 
 StoreInUse = Callable[[], "RecordStore"]
-"""Returns the store in use: after a change of the configuration, another one. Calls that began
-before the change record there too, since the store that they began with is closed."""
+"""Returns the store in use, which changes with the configuration. Calls that began before such a
+change record to the new store, since the one that they began with is closed."""
 
 MAX_ROWS = 10_000
-"""Rows in a page at most."""
+"""The most rows in a page."""
 
 
 async def _invalidate_nothing(tags: Iterable[str]) -> None:
@@ -38,12 +38,12 @@ class RecordStore:
     Use it inside ``async with``, or call :meth:`open` and :meth:`aclose`.
 
     Args:
-        sink: Where rows are kept; opened and closed by the store.
-        options: How rows are queued and put together.
-        clock: Where time comes from.
-        schema: The tables that rows may be for.
+        sink: Where rows are kept; the store opens and closes it.
+        options: How rows are queued and batched.
+        clock: The clock.
+        schema: The tables of the rows.
         invalidate: Awaited with tags after each commit and before its rows are acknowledged.
-        on_warning: Called with one line when something goes wrong, and when it is well again.
+        on_warning: Called with one line when something fails, and when it works again.
         retention: For how long rows are kept.
 
     Raises:
@@ -86,13 +86,13 @@ class RecordStore:
         self._pruning: asyncio.Task[None] | None = None
 
     async def open(self, *, migrate: bool = True) -> None:
-        """Open the sink and begin to write.
+        """Open the sink and start writing.
 
         Args:
             migrate: Whether tables of an older version may be changed.
 
         Raises:
-            SinkUnavailable: The sink cannot be reached, and no spool bridges that.
+            SinkUnavailable: The sink cannot be reached, and there is no spool.
             SchemaError: Its tables are newer than the code, or not ours.
         """
         await self.sink.open(self.schema, migrate=migrate)
@@ -127,21 +127,21 @@ class RecordStore:
     def record(self, row: Row, *, hasty: bool = False) -> Awaitable[Receipt]:
         """Queue *row*, waiting while the queue is full.
 
-        Await the receipt that this gives to know that the row is safe; its result names the place.
+        Await the returned receipt to know that the row is safe; its result names the place.
 
         Args:
             row: The row.
-            hasty: Whether not to wait while the sink cannot write.
+            hasty: Whether to raise instead of waiting while the sink cannot write.
 
         Raises:
             ConfigError: No plugin declares the row's table.
-            QueueFull: The queue is full, and ``overflow`` is ``refuse``, or this is hasty.
+            QueueFull: The queue is full, and ``overflow`` is ``refuse``, or the caller is hasty.
         """
         self.schema.check(row.table)
         return self.writer.put(row, hasty=hasty)
 
     def try_record(self, row: Row) -> Receipt | None:
-        """Queue *row* if there is room, and return its receipt; ``None`` where it has to wait.
+        """Queue *row* if there is room, and return its receipt; ``None`` if it has to wait.
 
         Raises:
             ConfigError: No plugin declares the row's table.
@@ -151,7 +151,7 @@ class RecordStore:
         return self.writer.try_put(row)
 
     async def flush(self) -> None:
-        """Return once everything recorded before is written or refused."""
+        """Return once all rows recorded before are written or refused."""
         await self.writer.flush()
 
     async def read(self, query: Query) -> Sequence[Cells]:
@@ -179,8 +179,8 @@ class RecordStore:
         """Return the recorded answers that *wanted* describes, newest first, a page at a time.
 
         Args:
-            wanted: Which.
-            limit: Answers in a page at most.
+            wanted: Which answers.
+            limit: The most answers in a page.
             after: The ``next`` of an earlier page.
 
         Raises:
@@ -213,7 +213,7 @@ class RecordStore:
             await asyncio.gather(pruning, return_exceptions=True)
 
     async def _committed(self, rows: Sequence[Row]) -> None:
-        # Rows about one subject share one tuple of tags, so most of this is done by the outer set.
+        # Rows of one subject share one tuple of tags, so the set of tuples is small.
         await self.invalidate({tag for some in {row.tags for row in rows} for tag in some})
 
 
@@ -235,5 +235,5 @@ def _page_key(after: str) -> PageKey:
     try:
         return int(timestamp), TimeOrderedIds.parse(identifier)
     except ValueError:
-        msg = f"{after!r} is not a place in the answers; give the `next` of an earlier page"
+        msg = f"after is {after!r}; give the `next` of an earlier page"
         raise BadParameter(msg) from None

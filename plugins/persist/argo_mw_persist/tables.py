@@ -1,4 +1,4 @@
-"""Tables: what they are called, what their columns hold, and how they come to be."""
+"""Tables: their names, columns, migrations and tags."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Table:
 
     Attributes:
         name: Its name in every sink.
-        columns: What each column holds, by name, in the order of a row's cells. The first is
+        columns: The type of each column, by name, in the order of a row's cells. The first is
             ``id``, 16 bytes ordered by time.
-        migrations: The statements that bring the table from each version to the next; the first
+        migrations: The statements that migrate the table from each version to the next; the first
             step creates it and its indexes. Types are written as ``{text}``.
         tag_columns: The columns that decide which tags change with a row.
         tags: Returns those tags from the cells of these columns.
-        newest: Which of its rows are the newest, if a sink that can is to keep these at hand.
-        make: Makes of rows what readers of the newest get.
+        newest: Which of its rows are the newest, for sinks that can return these quickly.
+        make: Turns rows into what readers of the newest get.
     """
 
     name: str
@@ -84,16 +84,16 @@ class Table:
 
     @property
     def version(self) -> int:
-        """The version that its migrations lead to."""
+        """The version after all migrations."""
         return len(self.migrations)
 
     def statements(self, dialect: Dialect, since: int) -> list[str]:
-        """Return what brings the table from version *since* to this code's."""
+        """Return the statements that migrate the table from version *since* to this code's."""
         types = TYPES[dialect]
         return [text.format(**types) for step in self.migrations[since:] for text in step]
 
     def restored(self, cells: Cells) -> Row:
-        """Return the row that was written as *cells*, whatever a sink made of truth values."""
+        """Return the row that was written as *cells*, with numbers turned back to truth values."""
         if self._flags:
             cells = tuple(
                 bool(cell) if place in self._flags else cell for place, cell in enumerate(cells)
@@ -103,7 +103,7 @@ class Table:
 
 @frozen
 class TableDeclaration:
-    """What a plugin answers to ``register_tables``, as a mapping; see :class:`Table`."""
+    """The mapping by which a plugin declares a table; see :class:`Table`."""
 
     name: str = field(validator=validators.matches_re(_NAME))
     columns: Mapping[str, ColumnType]
@@ -116,8 +116,8 @@ def declared(plugin: str, answer: object) -> list[Table]:
     """Return the tables that *plugin* declares in its *answer* to ``register_tables``.
 
     Raises:
-        ConfigError: The answer is not a list of mappings, a key of one is unknown or missing, or
-            its values are of the wrong kind.
+        ConfigError: The answer is not a list of mappings, or a mapping has an unknown key, lacks
+            one, or has a value of the wrong type.
     """
     where = f"plugin {plugin!r}, register_tables"
     if not isinstance(answer, Iterable) or isinstance(answer, str | Mapping):
@@ -144,15 +144,15 @@ def _declared(where: str, given: object) -> Table:
 
 def _problem(found: TableDeclaration, tags: object, make: object) -> str:
     if next(iter(found.columns), None) != "id" or found.columns["id"] != "id":
-        return "has no column 'id' of the type 'id' in the first place"
+        return "has no column 'id' of the type 'id' as its first one"
     wrong = [name for name in found.columns if not _NAME.match(name)]
     wrong += [name for name in (*found.tag_columns, *_used(found)) if name not in found.columns]
     if wrong:
-        return f"has no column that could be called {wrong[0]!r}"
+        return f"names a column {wrong[0]!r}, which is no name for one"
     if (tags is None) != (not found.tag_columns) or not (tags is None or callable(tags)):
         return "needs `tags`, a function, and `tag_columns`, its arguments, together"
     if not callable(make):
-        return "needs as `make` a function from a list of rows to a list of what they stand for"
+        return "needs as `make` a function from a list of rows to a list of values"
     return ""
 
 
@@ -162,7 +162,7 @@ def _used(found: TableDeclaration) -> tuple[str, ...]:
 
 
 def by_table(rows: Sequence[Row]) -> dict[str, list[Cells]]:
-    """Return the cells of *rows* by the name of their table, each in order."""
+    """Return the cells of *rows* in their order, by the name of their table."""
     groups: dict[str, list[Cells]] = {}
     for row in rows:
         groups.setdefault(row.table, []).append(row.cells)
@@ -249,7 +249,7 @@ CHARGES = Table(
 COST_SOURCE = Table(
     "cost_source", {"id": "id"}, [("CREATE TABLE cost_source (id {id} NOT NULL UNIQUE)",)]
 )
-"""The name under which the totals of ``charges`` are shared with other machines."""
+"""The table of the name under which totals of ``charges`` are shared with other machines."""
 DEAD_LETTERS = Table(
     "dead_letters",
     {"id": "id", "source": "text", "reason": "text", "timestamp": "int", "content": "text"},

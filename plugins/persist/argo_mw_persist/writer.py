@@ -20,14 +20,14 @@ from argo_mw_persist.sink import Sink
 log = Log("argo_mw_persist")
 
 Receipt = asyncio.Future[str]
-"""Done once the row is safe, with the place: ``sink`` or ``spool``. Fails when it was refused."""
+"""Completes once the row is safe, with ``sink`` or ``spool``. Fails if it was refused."""
 
 OnCommitted = Callable[[Sequence[Row]], Awaitable[None]]
 OnWarning = Callable[[str], None]
 _Held = tuple[Row, Receipt]
 
 RESERVE = 1_000
-"""Rows that :meth:`Writer.offer` may hold beyond the bound."""
+"""How many rows :meth:`Writer.offer` may queue beyond the capacity."""
 
 _WRITES_UNDER_WAY = 2
 _MAX_UNDER_WAY = 4
@@ -41,15 +41,15 @@ class WriterOptions:
 
     Attributes:
         max_queued: The most rows that are queued or being written.
-        overflow: What happens to a row when that many are held: ``wait`` until one fewer is, but
-            not for an answer while the sink cannot write, or ``refuse`` it with
-            :class:`~argo_mw_persist.QueueFull`.
+        overflow: What happens to a row beyond that: ``wait`` for room, or ``refuse`` it with
+            :class:`~argo_mw_persist.QueueFull`. While the sink cannot write, an answer waits for
+            room only if ``durable`` is set.
         linger: Seconds that a row may wait for others before it is written.
         target: Seconds that the rows of one batch should take to write.
-        min_batch: Rows to begin with.
+        min_batch: The rows of the first batch, and the fewest of a full one.
         max_batch: The most rows in a batch.
-        retry_timeout: Seconds to go on trying while the sink cannot write; then the rows'
-            receipts fail with :class:`~argo_mw_persist.NotRecorded`.
+        retry_timeout: Seconds for which to keep trying while the sink cannot write; then the
+            receipts of the rows fail with :class:`~argo_mw_persist.NotRecorded`.
     """
 
     max_queued: int = field(default=10_000, validator=validators.ge(1))
@@ -69,13 +69,13 @@ class Writer:
     """A queue that takes rows one by one and writes them in batches.
 
     Args:
-        sink: Where to; open already.
-        options: How rows are queued and put together.
+        sink: The open sink.
+        options: How rows are queued and batched.
         schema: The tables that the sink was opened with.
-        clock: Where time comes from.
+        clock: The clock.
         on_committed: Awaited with the rows of each batch once they are committed and before they
             are acknowledged.
-        on_warning: Called with one line when something goes wrong, and when it is well again.
+        on_warning: Called with one line when something fails, and when it works again.
     """
 
     def __init__(
@@ -115,17 +115,17 @@ class Writer:
 
     @property
     def held(self) -> int:
-        """Rows that are taken and not acknowledged yet."""
+        """The number of rows that were accepted and are not acknowledged yet."""
         return self._limiter.held
 
     @property
     def capacity(self) -> int:
-        """Rows that are held at most, apart from the reserve of :meth:`offer`."""
+        """The most rows that are held, without the reserve of :meth:`offer`."""
         return self._limiter.capacity
 
     @property
     def batch_size(self) -> int:
-        """Rows that the next full batch has."""
+        """The number of rows in the next full batch."""
         return self._batch_size.size
 
     async def put(self, row: Row, *, hasty: bool = False) -> Receipt:
@@ -133,10 +133,10 @@ class Writer:
 
         Args:
             row: The row.
-            hasty: Whether not to wait while the sink cannot write.
+            hasty: Whether to raise instead of waiting while the sink cannot write.
 
         Raises:
-            QueueFull: The queue is full, and the writer refuses, or is not to wait.
+            QueueFull: The queue is full, and ``overflow`` is ``refuse``, or the caller is hasty.
             Closed: The writer is shutting down.
         """
         if not self._limiter.try_acquire():
@@ -146,7 +146,7 @@ class Writer:
         return self._take(row)
 
     def try_put(self, row: Row) -> Receipt | None:
-        """Enqueue *row* if there is room, and return its receipt; ``None`` where it has to wait.
+        """Enqueue *row* if there is room, and return its receipt; ``None`` if it has to wait.
 
         Raises:
             Closed: The writer is shutting down.
@@ -160,7 +160,7 @@ class Writer:
         crowded out by rows whose callers can.
 
         Raises:
-            QueueFull: The reserve is used up, too.
+            QueueFull: The reserve is used up too.
             Closed: The writer is shutting down.
         """
         if not self._limiter.try_acquire(beyond=RESERVE):
@@ -168,13 +168,13 @@ class Writer:
         return self._take(row)
 
     def flush_soon(self) -> None:
-        """Write what is queued without lingering: a caller waits for it."""
+        """Write what is queued without lingering, since a caller waits for it."""
         if self._queue:
             self._due = self._clock.monotonic()
             self._wake.set()
 
     async def flush(self) -> None:
-        """Write what was taken before this call, and return when all of it is settled."""
+        """Write all rows accepted before this call, and return once they are settled."""
         if self._settled >= self._taken:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -187,11 +187,11 @@ class Writer:
         places = asyncio.Semaphore(_WRITES_UNDER_WAY)
         try:
             while await self._something_due():
-                # The sink has its next batch at hand when it is done with this one, and need not
+                # The sink gets its next batch before it is done with this one, so that it need not
                 # wait for the event loop: twice the rows per second beside a busy one.
                 await places.acquire()
-                # Batches are acknowledged one after the other. While invalidating takes longer
-                # than writing, the next batch grows instead of one more waiting for its turn.
+                # Batches are acknowledged one after the other. If invalidating takes longer than
+                # writing, the next batch grows, in place of more batches that wait.
                 if len(self._under_way) >= _MAX_UNDER_WAY:
                     await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
                 self._last_batch = task = asyncio.create_task(
@@ -205,10 +205,10 @@ class Writer:
             await self._stop()
 
     def close(self, *, timeout: float) -> None:
-        """Take nothing more, and let :meth:`run` end when all is written, or give up.
+        """Accept no more rows, and let :meth:`run` end once all are written or given up.
 
         Args:
-            timeout: Seconds to go on trying while the sink cannot write.
+            timeout: Seconds for which to keep trying while the sink cannot write.
         """
         self._closing = True
         self._gives_up_at = self._clock.monotonic() + timeout
@@ -243,7 +243,7 @@ class Writer:
         return receipt
 
     async def _something_due(self) -> bool:
-        """Wait until a batch should be written; return false when none will be any more."""
+        """Wait until a batch should be written; return false if there will be no more."""
         while True:
             if not self._queue:
                 self._due = None
@@ -276,7 +276,7 @@ class Writer:
     def _next_batch(self) -> list[_Held]:
         size = min(self._batch_size.size, len(self._queue))
         batch = [self._queue.popleft() for _ in range(size)]
-        # What is left has waited no longer than this batch has.
+        # The rows left have waited no longer than this batch has.
         if self._queue:
             self._due = self._clock.monotonic() + self._options.linger
         return batch
@@ -316,14 +316,14 @@ class Writer:
             try:
                 written = await write_sound(self._sink, self._schema, rows, now=self._clock.time())
             except SinkUnavailable as error:
-                # No answer is held back for a sink of which nobody knows when it will write.
+                # Hasty callers do not wait for a sink that may not write for a long time.
                 self._why_not = str(error)
                 self._limiter.refuse()
                 if self._clock.monotonic() + pause > self._give_up(began):
                     self._on_warning(f"{len(batch)} records are given up: {error}")
                     return error
                 if not warned:
-                    self._on_warning(f"records wait, and are tried again: {error}")
+                    self._on_warning(f"records wait until they can be written: {error}")
                 warned = True
             except Exception as error:
                 log.exception("a batch could not be written", records=len(batch))
@@ -331,7 +331,7 @@ class Writer:
             else:
                 self._why_not = ""
                 now = self._clock.monotonic()
-                # While the batch before was being written, this one only waited.
+                # The time that the batch waited for the previous one does not count.
                 self._batch_size.learn(len(rows), now - max(started, self._last_write))
                 self._last_write = now
                 if warned:

@@ -429,7 +429,7 @@ def derived(place: str) -> str:
     raise AssertionError
 
 
-async def test_a_computed_answer_is_recorded_once_for_each_moment_that_it_speaks_for(tmp_path):
+async def test_a_computed_answer_is_recorded_once_for_each_as_of(tmp_path):
     """What it lacked is in its row; what was fetched is recorded each time that it was."""
     whole, half = Outcome("w", as_of=1.0), Outcome("h", as_of=1.0, lacks=frozenset({"rest"}))
     script = [whole, half, whole, half, Outcome("later", as_of=2.0)]
@@ -454,7 +454,7 @@ async def test_a_computed_answer_is_recorded_once_for_each_moment_that_it_speaks
     assert len(script) == len(kept[1])
 
 
-async def test_an_answer_without_as_of_speaks_for_the_moment_of_what_it_was_computed_from():
+async def test_an_answer_without_as_of_has_that_of_its_inputs():
     context = FakePlugin()
 
     async def compute(call):

@@ -74,7 +74,7 @@ class TestDividedBehindPgBouncer(SinkConformance):
         await sink.aclose()
 
 
-async def test_a_pooler_is_told_from_a_server(behind, pooled):
+async def test_a_pooler_is_distinguished_from_a_server(behind, pooled):
     assert [False, True] == [await is_pooled(url, 30.0) for url in (behind, pooled)]
 
 

@@ -165,7 +165,7 @@ async def test_without_days_nothing_is_deleted_and_nothing_runs(tmp_path):
         assert not [t for t in asyncio.all_tasks() if "retention" in t.get_name()]
 
 
-async def test_what_was_deleted_is_read_no_more_though_it_was_cached():
+async def test_a_deleted_row_is_no_longer_read_though_it_was_cached():
     table = {"on_sigterm": False, "retention": {"days": {"answers": 1.0}}}
     async with Argo.open(
         {"argo": {"shared": "memory://", "strict": True}, "plugins": {"persist": table}},

@@ -159,7 +159,7 @@ async def test_without_a_spool_records_wait_within_their_bound_and_are_kept_in_t
         assert {"sink"} == set(await record(store, answers(200)))
         own_server.kill()
         recording = asyncio.create_task(record(store, answers(1_000, since=200)))
-        await warnings.until("are tried again")
+        await warnings.until("until they can be written")
         assert store.writer.held == 300
         assert not recording.done()
         own_server.start()
