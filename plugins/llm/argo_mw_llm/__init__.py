@@ -1,4 +1,4 @@
-"""Language models through the chain, of any provider, every token accounted for."""
+"""Language models of any provider through the chain, with every token accounted for."""
 
 from argo_mw_llm.answers import Completion, Embedding, Opinion, RawResponse, ToolCall, Usage
 from argo_mw_llm.config import Budget, LlmConfig

@@ -1,4 +1,4 @@
-"""Accounting: what calls are expected to cost, and what they did cost."""
+"""Accounting: the expected and the actual cost of calls."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 class Quote(Struct, frozen=True):
-    """What a call is expected to take.
+    """How many tokens a call is expected to take.
 
     Attributes:
         provider: The provider that is asked.
         model: The model.
         rough: Prompt tokens by the rough estimate.
         prompt: Prompt tokens, corrected by experience.
-        output: Tokens of the answer, at most.
-        inserted: Fields that are added to the request, because a budget needs them.
+        output: The most tokens of the answer.
+        inserted: Fields that are added to the request because a budget needs them.
     """
 
     provider: str
@@ -44,10 +44,10 @@ class Accounting:
     """Quotes, costs and budgets of one application.
 
     Attributes:
-        more_prices: Where prices come from that no table has, or ``None``.
-        prices: What tokens cost.
+        more_prices: The source of prices that no table has, or ``None``.
+        prices: The prices of tokens.
         budgets: The limits of spending.
-        estimator: What calls are expected to take.
+        estimator: Estimates the tokens of calls.
     """
 
     def __init__(self, config: LlmConfig, context: Context) -> None:
@@ -60,7 +60,7 @@ class Accounting:
         self.estimator = Estimator()
 
     def quote(self, call: Call, provider: str, model: str) -> Quote:
-        """Return what *call* is expected to take of *model* of *provider*."""
+        """Return the tokens that *call* is expected to take of *model* of *provider*."""
         parameters = call.parameters
         rough = rough_prompt(parameters)
         body = parameters.get("body")
@@ -75,7 +75,7 @@ class Accounting:
         return Quote(provider, model, rough, self.estimator.prompt(model, rough), output)
 
     def keep(self, call: Call, quote: Quote) -> None:
-        """Keep *quote* while the request for *call* is under way: quoting again would cost time."""
+        """Keep *quote* while the request for *call* is under way, to save quoting it again."""
         self._quotes[id(call)] = quote
 
     def forget(self, call: Call) -> None:
@@ -83,17 +83,17 @@ class Accounting:
         self._quotes.pop(id(call), None)
 
     def kept(self, call: Call) -> Quote | None:
-        """Return the quote that is kept for *call*."""
+        """Return the kept quote for *call*."""
         return self._quotes.get(id(call))
 
     def cost(self, quote: Quote, usage: Usage, model: str = "") -> Cost:
-        """Return what *usage* of *model* costs, and learn from it what to expect."""
+        """Return the cost of *usage* of *model*, and learn from it what to expect."""
         model = model or quote.model
         if not usage.estimated:
             self.estimator.learn(quote.model, quote.rough, usage.prompt, usage.output)
         cost = self._cost(usage, quote.provider, model, 1.0, quote.prompt)
         if model != quote.model and cost.usd is not None:
-            # A provider that names another model than the one it was asked for makes no discount.
+            # If the provider names another model than was asked for, the higher price counts.
             now = self._context.clock.time()
             asked = self.prices.usd(quote.model, usage, now, quote.provider)
             if asked is not None and asked > cost.usd:
@@ -101,11 +101,11 @@ class Accounting:
         return cost
 
     def price(self, usage: Usage, provider: str, model: str) -> Cost:
-        """Return what *usage* of *model* costs now, charged to no request."""
+        """Return the price of *usage* of *model* now, without charging a request."""
         return self._cost(usage, provider, model, 0.0, 0)
 
     def guess(self, quote: Quote, heard: int = 0) -> Usage:
-        """Return the likely tokens of a call without a count, *heard* characters of it read."""
+        """Return the likely usage of a call without a count, after *heard* characters of answer."""
         output = max(self.estimator.answer(quote.model, quote.output), heard // 4)
         return Usage(input=quote.prompt, output=output, estimated=True)
 
@@ -131,15 +131,15 @@ class Accounting:
 
 
 def is_embedding(parameters: Mapping[str, object]) -> bool:
-    """Return whether a call with *parameters* embeds texts, so that its answer has no tokens."""
+    """Return whether a call with *parameters* embeds texts, whose answers have no tokens."""
     path = parameters.get("endpoint")
     return "text" in parameters or (isinstance(path, str) and wire_of(path) is EMBEDDINGS)
 
 
 def model_of(call: Call, default: str) -> str:
-    """Return the model that *call* asks: *default* where it names none.
+    """Return the model that *call* asks: *default* if it names none.
 
-    What a provider's SDK asks without naming a model is for none that is known.
+    For a request of a provider's SDK without a model, that is "".
     """
     model = str(call.parameters.get("model") or "")
     return model if "body" in call.parameters else model or default

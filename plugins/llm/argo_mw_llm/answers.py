@@ -1,4 +1,4 @@
-"""Answers of language models, and the tokens that they took."""
+"""Answers of language models, and the tokens they took."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Usage:
         write_5m: Prompt tokens written to the provider's cache for five minutes.
         write_1h: The same for an hour.
         read: Prompt tokens read from the provider's cache.
-        estimated: Whether this is an estimate, because the provider's count never came.
-        thinking: Those of *output* that the model thought with.
-        audio_in: Those of *input* that are sound.
-        audio_out: Those of *output* that are sound.
-        searches: Searches of the web that ran at the provider.
+        estimated: Whether this is an estimate, since the provider's count never came.
+        thinking: How many of *output* are thinking.
+        audio_in: How many of *input* are audio.
+        audio_out: How many of *output* are audio.
+        searches: Web searches that ran at the provider.
         tiers: What changes the price of all tokens, in the provider's words, such as ``batch``,
             ``priority``, ``fast`` and ``us``.
-        others: What other models took on the way, such as an adviser, with their names.
+        others: The tokens that other models took for the answer, such as an adviser.
     """
 
     input: int = 0
@@ -56,7 +56,7 @@ class Usage:
 
     @property
     def whole(self) -> Usage:
-        """The same with the tokens of the other models among its own."""
+        """The usage with the tokens of other models added to its own."""
         if not self.others:
             return self
         parts = [self, *(other.usage for other in self.others)]
@@ -74,10 +74,10 @@ class Usage:
 
 @frozen
 class OtherUsage:
-    """Tokens that another model took for an answer, or the same model beside it.
+    """Tokens that another model took for an answer, or the same model in another step.
 
     Attributes:
-        model: The model; "" is the one that answered.
+        model: The model; "" for the one that answered.
         usage: The tokens.
     """
 
@@ -90,7 +90,7 @@ class ToolCall:
     """A call of a tool that the model asks for.
 
     Attributes:
-        id: The provider's name of it.
+        id: The provider's identifier of it.
         name: The tool.
         arguments: Its arguments as JSON.
     """
@@ -165,7 +165,7 @@ class Malformed:
     Attributes:
         why: What is wrong with the answer.
         model: The model that gave it.
-        usage: The tokens it took all the same.
+        usage: The tokens it took.
     """
 
     why: str
@@ -179,12 +179,12 @@ class RawResponse:
 
     Attributes:
         status: The HTTP status.
-        headers: Those worth keeping.
+        headers: The headers worth keeping.
         body: The body, decoded from its transfer encodings.
         model: The model.
         usage: The tokens it took.
         stop: Why the answer ended, as in :class:`Completion`.
-        limits: Headers that tell how often the provider may still be asked.
+        limits: Its headers about rate limits.
     """
 
     status: int
@@ -197,7 +197,7 @@ class RawResponse:
 
     @property
     def text(self) -> str:
-        """The text of the answer, or "" where the body cannot be read."""
+        """The text of the answer, or "" if the body cannot be read."""
         try:
             body: Any = read_json(self.body)
             if "choices" in body:

@@ -1,9 +1,9 @@
 """The client of Anthropic's SDK behind a middleware.
 
-The SDK shows its middleware a request without its client, whose address, headers and credential are
-added later. They decide what is answered, so they are looked up where the rest of the chain of
-middleware keeps the client. Where that cannot be found, in a version of the SDK that keeps it
-elsewhere, a request shares nothing with others: it is sent, and its answer is for its own caller.
+The SDK gives its middleware a request without its client, which adds address, headers and
+credential later. Since they decide the answer, the client is looked up in the closures of the SDK's
+handlers. If a version of the SDK keeps it elsewhere, it is not found: then a request is sent
+without sharing anything, and its answer is for its own caller only.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from anthropic.types import Message
 from argo_mw_llm.identity import Identity, Remembered, account_of, identity_of, nobody_else
 
 _CLIENT, _REST = "self", "call_next"
-"""The variables of the SDK's handlers that hold their client, and the rest of the chain."""
+"""The closure variables of the SDK's handlers that hold their client, or the next handler."""
 _MAX_DEPTH: Final = 1000
 _PROPERTIES = ("base_url", "default_headers", "default_query", "qs", "timeout")
-"""What is asked of a client."""
+"""The attributes that an object must have to be a client."""
 _SECRETIVE = ("credentials", "creds", "token_provider")
-"""Parts of names of objects that make keys, which no header shows yet."""
+"""Parts of the names of attributes with credentials, which no header shows yet."""
 
 
 class ClientView:
-    """What is known of the client behind a middleware: nothing, where it could not be found."""
+    """A view of the client behind a middleware; it may be unknown."""
 
     def __init__(self, client: Any | None, *, blocking: bool) -> None:
         self._client = client
@@ -42,11 +42,11 @@ class ClientView:
 
     @property
     def known(self) -> bool:
-        """Whether it could be found."""
+        """Whether the client was found."""
         return self._client is not None
 
     def identity(self, request: APIRequest, remembered: Remembered[Identity]) -> Identity:
-        """Return where *request* goes, and on whose account."""
+        """Return the endpoint and account of *request*."""
         client = self._client
         if client is None:
             return nobody_else(request.url.partition("?")[0])
@@ -75,7 +75,7 @@ class ClientView:
         return httpx2.Request(request.method.upper(), url, headers=list(headers))
 
     def view(self, request: APIRequest, response: httpx2.Response) -> Any:
-        """Return what the SDK makes of *response*, an answer to *request* that was not sent."""
+        """Return the SDK's view of *response*, which answers *request* without sending it."""
         cast_to = Message if request.cast_to is None else request.cast_to
         if cast_to == httpx2.Response:
             return response
@@ -93,7 +93,7 @@ class ClientView:
         )
 
     def whole(self, request: APIRequest, view: Any) -> Any:
-        """Return the SDK's *view* of a response that it was not to read, as if it had read it."""
+        """Return the SDK's *view* of an unread response as if the SDK had read it."""
         if not self.known or isinstance(view, httpx2.Response):
             return view
         return self.view(request, view.http_response)
@@ -107,7 +107,7 @@ class ClientView:
         given = {name: value for name, value in query.items() if not isinstance(value, Omit)}
         if not given:
             return url
-        # As the SDK does it: parameters replace those of the same name in the path.
+        # As in the SDK, parameters replace those of the same name in the path.
         text: str = self._client.qs.stringify({**dict(url.params.items()), **given})
         return url.copy_with(query=text.encode())
 
@@ -120,9 +120,9 @@ class ClientView:
 
 
 def _client_behind(call_next: object) -> Any | None:
-    """Return the client that *call_next* leads to, by the names that the SDK's handlers use.
+    """Return the client that *call_next* leads to, by the closure variables of the SDK's handlers.
 
-    Nothing else of what they hold is looked at: another middleware may hold another client.
+    Other variables are ignored, since another middleware may hold another client.
     """
     for _ in range(_MAX_DEPTH):
         code, cells = getattr(call_next, "__code__", None), getattr(call_next, "__closure__", None)
@@ -144,7 +144,7 @@ def _is_client(client: object) -> bool:
 
 
 def _account(client: Any) -> Iterator[str]:
-    """Yield what else divides clients: their kind, and credentials that no header shows yet."""
+    """Yield what else distinguishes clients: their class, and credentials not yet in headers."""
     yield type(client).__qualname__
     for name, value in sorted(vars(client).items()):
         if isinstance(value, str) and not name.startswith("_"):
@@ -169,7 +169,7 @@ def _is_response(cast_to: object) -> bool:
 
 
 def _content_type(kind: Any) -> object:
-    """Return what the content of a *kind* of the SDK's responses is parsed into."""
+    """Return the type into which a *kind* of the SDK's responses is parsed."""
     for base in (kind, *getattr(kind, "__orig_bases__", ())):
         if arguments := get_args(base):
             return arguments[0]
@@ -178,6 +178,6 @@ def _content_type(kind: Any) -> object:
 
 @cache
 def _reader(*, blocking: bool) -> Any:
-    """Return a client that reads answers, and never sends."""
+    """Return a client that only reads answers."""
     kind = anthropic.Anthropic if blocking else anthropic.AsyncAnthropic
     return kind(api_key="unused")

@@ -1,4 +1,4 @@
-"""Which model ``argo-mw ask`` asks, and why none of those there are can answer."""
+"""Which model ``argo-mw ask`` asks by default, and why there may be none."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.profiles import Profile
 
 _FIRST: Final = "claude"
-"""The provider that is asked where its key is there, and nothing says otherwise."""
+"""The default provider, if its key is set."""
 _SEE: Final = "`argo-mw models` lists them"
 
 
 def default_model(config: LlmConfig, environ: Mapping[str, str]) -> str:
-    """Return the model to ask where none is named; "" for that of the first provider that answers.
+    """Return the model to ask by default; "" for that of the first provider that answers.
 
     Args:
-        config: The configuration, which may name one.
-        environ: The environment, which may hold the key of one.
+        config: The configuration, which may name a model.
+        environ: The environment, which may hold a provider's key.
     """
     if config.ask_model:
         return config.ask_model
@@ -28,7 +28,7 @@ def default_model(config: LlmConfig, environ: Mapping[str, str]) -> str:
 
 
 def has_key(profile: Profile, environ: Mapping[str, str]) -> bool:
-    """Return whether all is there that *profile* needs to be asked."""
+    """Return whether the provider of *profile* has a key, or needs none."""
     known = bool(profile.key) or any(environ.get(name) for name in profile.key_from)
     return known or not profile.needs_key
 
@@ -40,10 +40,10 @@ def why_unasked(
     known: Iterable[str],
     environ: Mapping[str, str],
 ) -> str | None:
-    """Return why nothing was asked for *model*, or ``None`` where something was.
+    """Return why no provider was asked for *model*, or ``None`` if one was.
 
     Args:
-        error: What came of it.
+        error: The error of the call.
         model: The model, or "".
         config: The configuration.
         known: The names of models that have a price.

@@ -1,8 +1,8 @@
-"""Bodies of answers: how much of one is taken in.
+"""Bodies of answers, limited in size.
 
-The SDKs read bodies themselves, whatever their size and form. So a response is bounded before they
-get it: its stream counts what comes over the wire and out of each decompression, and breaks off
-where there is more than allowed. Others get their turn in between, however small the pieces are.
+The SDKs read bodies of any size themselves. So a response is limited before they get it: its stream
+counts the bytes from the network and from each decompression, and fails at the limit. It yields to
+other tasks in between, however small the pieces are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from argo_mw_llm.pieces import BodyTooLarge, Pieces, pieces_for
 _MAX_ERROR_BYTES: Final = 256 * 1024
 _ENCODING: Final = "content-encoding"
 _MAX_ENCODINGS: Final = 5
-"""Encodings that are undone one by one, and counted; more are refused by httpx2."""
+"""The most content encodings, which are decoded and counted one by one; httpx2 refuses more."""
 _LENGTH: Final = "content-length"
 
 
@@ -39,8 +39,8 @@ def too_large(error: BaseException | None) -> BodyTooLarge | None:
 def bound(response: httpx2.Response, limit: int) -> None:
     """Let reading *response* fail once its body has more than *limit* bytes, decompressed.
 
-    The body of an error is cut off instead: its beginning says what there is to say. A body that
-    has been read already stays as it is.
+    The body of an error is truncated instead, since its beginning says enough. A body that was read
+    already stays as it is.
     """
     if not has_been_read(response):
         response.stream = body_of(response, limit)
@@ -55,9 +55,9 @@ def has_been_read(response: httpx2.Response) -> bool:
 def body_of(
     response: httpx2.Response, limit: int, wire: bytearray | None = None
 ) -> AsyncBody | BlockingBody:
-    """Return the body of *response*, decompressed, which fails or is cut as for :func:`bound`.
+    """Return the body of *response*, decompressed, which fails or is truncated as by :func:`bound`.
 
-    What comes over the wire is added to *wire*, if that is given.
+    The bytes from the network are appended to *wire*, if that is given.
     """
     stream = response.stream
     if response.is_error:
@@ -75,7 +75,7 @@ def body_of(
 async def content_of(response: httpx2.Response, limit: int) -> bytes:
     """Return all of the body of *response*, decompressed, and let it be read once more.
 
-    What reads it next gets the bytes as they came over the wire.
+    The next reader gets the bytes as they came over the network.
 
     Raises:
         BodyTooLarge: It has more than *limit* bytes.
@@ -102,14 +102,14 @@ async def content_of(response: httpx2.Response, limit: int) -> bytes:
 
 
 def plain(response: httpx2.Response) -> None:
-    """Let *response* say that its body is not compressed."""
+    """Change the headers of *response* to say that its body is not compressed."""
     if _ENCODING in response.headers:
         del response.headers[_ENCODING]
         response.headers.pop(_LENGTH, None)
 
 
 class Replayed(httpx2.AsyncByteStream, httpx2.SyncByteStream):
-    """A body that is in memory, in place of the one that it was read from."""
+    """A body in memory, in place of the stream from which it was read."""
 
     def __init__(self, content: bytes, original: object = None) -> None:
         self._content = content
@@ -126,7 +126,7 @@ class Replayed(httpx2.AsyncByteStream, httpx2.SyncByteStream):
 
 
 class _Count:
-    """How much of a body has been taken in."""
+    """Counts how much of a body was read."""
 
     def __init__(self, limit: int, *, cut: bool) -> None:
         self._limit = limit
@@ -135,11 +135,11 @@ class _Count:
         self.was_cut = False
 
     def again(self) -> _Count:
-        """Return the count of what another step of decompression takes in."""
+        """Return a new count with the same limit, for another step of decompression."""
         return _Count(self._limit, cut=self._cut)
 
     def take(self, piece: bytes) -> tuple[bytes, bool]:
-        """Return what of *piece* is still taken in, and whether the body goes on.
+        """Return the part of *piece* within the limit, and whether the body goes on.
 
         Raises:
             BodyTooLarge: The body is larger than allowed.
@@ -159,7 +159,7 @@ class _Count:
 
 
 class AsyncBody(httpx2.AsyncByteStream):
-    """The body of an asynchronous response, decompressed and bounded."""
+    """The body of an asynchronous response, decompressed and limited."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class AsyncBody(httpx2.AsyncByteStream):
                         await asyncio.sleep(0)
                 if not goes_on:
                     break
-                # What arrives may be no piece yet, however often it does.
+                # Any number of arrivals may give no piece yet.
                 if turns.due():
                     await asyncio.sleep(0)
         for piece in self._pieces.rest():
@@ -203,7 +203,7 @@ class AsyncBody(httpx2.AsyncByteStream):
 
 
 class BlockingBody(httpx2.SyncByteStream):
-    """The body of a synchronous response, decompressed and bounded."""
+    """The body of a synchronous response, decompressed and limited."""
 
     def __init__(
         self, stream: httpx2.SyncByteStream, decompressing: httpx2.SyncByteStream, count: _Count
@@ -228,7 +228,7 @@ class BlockingBody(httpx2.SyncByteStream):
 
 
 class _AsyncTee(httpx2.AsyncByteStream):
-    """A stream whose pieces are noted as they are read."""
+    """A stream that also appends its pieces to a buffer."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, seen: bytearray) -> None:
         self._stream = stream
@@ -260,7 +260,7 @@ class _Tee(httpx2.SyncByteStream):
 
 
 class _AsyncCounted(httpx2.AsyncByteStream):
-    """A stream that fails or ends where there is more than allowed, and lets others go on."""
+    """A stream that fails or ends at the limit, and yields to other tasks."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, count: _Count) -> None:
         self._stream = stream
@@ -274,7 +274,7 @@ class _AsyncCounted(httpx2.AsyncByteStream):
                 yield taken
                 if not goes_on:
                     break
-                # A few bytes may become many pieces, and none of them waits for the network.
+                # A few bytes may become many pieces, none of which waits for the network.
                 if turns.due():
                     await asyncio.sleep(0)
 
@@ -283,7 +283,7 @@ class _AsyncCounted(httpx2.AsyncByteStream):
 
 
 class _Counted(httpx2.SyncByteStream):
-    """The same for a synchronous stream, which holds up a thread only."""
+    """The same for a synchronous stream, which blocks only a thread."""
 
     def __init__(self, stream: httpx2.SyncByteStream, count: _Count) -> None:
         self._stream = stream
@@ -301,7 +301,7 @@ class _Counted(httpx2.SyncByteStream):
 
 
 class _AsyncDecoded(httpx2.AsyncByteStream):
-    """A stream without one of its encodings; what decompresses is httpx2, in a response."""
+    """A stream with one encoding undone, by httpx2, as the body of a response."""
 
     def __init__(self, encoding: str, stream: httpx2.AsyncByteStream) -> None:
         self._response = httpx2.Response(200, headers={_ENCODING: encoding}, stream=stream)
@@ -331,7 +331,7 @@ class _Decoded(httpx2.SyncByteStream):
 def _encodings(response: httpx2.Response) -> Iterator[str]:
     """Yield the encodings of *response*, the last one first.
 
-    What comes out of any of them is counted: the next one may make nothing of ever so much.
+    The output of each is counted, since the next one may turn any amount of it into nothing.
     """
     found = [one.strip() for one in response.headers.get_list(_ENCODING, split_commas=True)]
     yield from reversed(found if len(found) <= _MAX_ENCODINGS else [", ".join(found)])
@@ -357,7 +357,7 @@ def _decompressing_blocking(
 
 @contextlib.asynccontextmanager
 async def _closing(stream: httpx2.AsyncByteStream) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Give the pieces of *stream*; what makes them ends with the block."""
+    """Yield the pieces of *stream*; their generator is closed with the block."""
     pieces = aiter(stream)
     try:
         yield pieces
@@ -367,7 +367,7 @@ async def _closing(stream: httpx2.AsyncByteStream) -> AsyncIterator[AsyncIterato
 
 
 def kept_on(stream: object, name: str) -> object:
-    """Return what a client keeps on a body, such as the time that it took, or who observes it."""
+    """Return the attributes that a client has set on a body, such as its timing and observers."""
     if name.startswith("_"):
         raise AttributeError(name)
     return getattr(stream, name)

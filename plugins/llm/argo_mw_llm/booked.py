@@ -1,4 +1,4 @@
-"""Booked: what is left of budgets, as this process has found when it last asked, for metrics."""
+"""Booked: what is left of budgets, as this process last saw it, for metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from argo_mw_llm.config import Budget
 from argo_mw_llm.counters import NANO, Counter, OwnBudget
 
 MAX_COUNTERS: Final = 1_000
-"""How many counters are remembered at most: there is one for each tenant of a budget for each."""
+"""The most counters that are remembered: a budget for each tenant has a counter for each."""
 
 
 @define
@@ -28,13 +28,13 @@ class _Found:
 
 
 class Booked:
-    """What each counter of budgets held when this process last asked for it."""
+    """The value of each budget counter when this process last asked for it."""
 
     def __init__(self) -> None:
         self._found: dict[str, _Found] = {}
 
     def note(self, counter: Counter, nanos: int, provider: str, time: float) -> None:
-        """Remember that *counter* held *nanos* when *provider* was to be asked at *time*."""
+        """Remember that *counter* held *nanos* at *time*, for a request to *provider*."""
         found = self._found.get(counter.period.key)
         if found is None:
             if len(self._found) >= MAX_COUNTERS:
@@ -44,7 +44,7 @@ class Booked:
         found.providers.add(provider)
 
     def correct(self, key: str, nanos: int) -> None:
-        """Remember that the counter at *key* holds *nanos*, now that a cost is known."""
+        """Remember that the counter at *key* holds *nanos*, after a cost was settled."""
         if (found := self._found.get(key)) is not None:
             found.nanos = nanos
 
@@ -54,10 +54,10 @@ class Booked:
             found.stopped = stopped
 
     def left(self, provider: str, time: float) -> Mapping[str, Left]:
-        """Return what is left of the budgets that calls of *provider* have met, by their names.
+        """Return what is left of the budgets that applied to calls of *provider*, by name.
 
-        Of those that have the same name, such as those of several tenants, of the one that has the
-        least share left; of one that has begun anew since, all.
+        Of budgets with one name, such as those of several tenants, the one with the least share
+        left counts. A budget whose period has ended since is full again.
         """
         least: dict[str, Left] = {}
         for found in self._of(provider):
@@ -70,21 +70,21 @@ class Booked:
         return least
 
     def any_stopped(self, provider: str, time: float) -> bool:
-        """Return whether a budget is stopped that calls of *provider* have met."""
+        """Return whether a budget that applied to calls of *provider* is stopped."""
         return any(one.stopped and not one.is_over(time) for one in self._of(provider))
 
     def _of(self, provider: str) -> Iterator[_Found]:
         return (one for one in self._found.values() if provider in one.providers)
 
     def _forget(self, time: float) -> None:
-        """Make room: forget what is over, or else the tenth that was met first."""
+        """Make room: forget counters whose period has ended, or else the oldest tenth."""
         over = [key for key, found in self._found.items() if found.is_over(time)]
         for key in over or list(self._found)[: MAX_COUNTERS // 10]:
             del self._found[key]
 
 
 def name_of(budget: Budget) -> str:
-    """Return what *budget* is called in metrics, which names no tenant and no client."""
+    """Return the name of *budget* in metrics, without tenant and client."""
     parts = [f"USD per {budget.per}" if budget.per != "ever" else "USD ever"]
     if isinstance(budget, OwnBudget):
         parts.append("a client")

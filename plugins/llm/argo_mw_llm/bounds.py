@@ -1,8 +1,8 @@
-"""Bounds: the most that a request may take, whatever its provider makes of it.
+"""Bounds: the most tokens that a request can take, whatever its provider does with it.
 
-A budget holds the bound before a request is sent. Estimates are for expectations; here nothing
-is estimated: a tokenizer makes at most one token of each byte of UTF-8, and fields, content and
-tools of which nothing is known have no bound, so that they cannot be asked under a budget.
+A budget holds the bound before a request is sent. Nothing here is estimated: a tokenizer makes at
+most one token of each byte of UTF-8. Unknown fields, content and tools have no bound, so requests
+with them are refused under a budget.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from argo_mw_llm.known_fields import (
 )
 
 MAX_IMAGE = 65_536
-"""Tokens of an image at most: the dearest count of any provider is 48,169, the next one 16,384."""
+"""The most tokens of an image: the highest count of any provider is 48,169, the next 16,384."""
 
 MIN_OUTPUT = 16_384
-"""Tokens of an answer whose request names no limit: it is not limited to fewer."""
+"""The lowest limit that is set on an answer whose request names none."""
 
 MIN_THINKING = 4_096
-"""Tokens of thinking that no limit of the answer includes; it is not limited to fewer."""
+"""The lowest limit that is set on thinking that the answer's limit does not include."""
 
 FRAME = 128
 """Tokens that a provider adds to any prompt."""
@@ -39,7 +39,7 @@ _MESSAGE = 16
 _CACHE_CONTROLS = ("cache_control", "prompt_cache_options", "prompt_cache_breakpoint")
 _SHORT = ("5m", "30m", None)
 _CLIENT_TOOL = 4_096
-"""Tokens of a tool that the provider describes and the client runs, such as an editor."""
+"""The most tokens of a tool that the provider defines and the client runs, such as an editor."""
 
 
 @frozen
@@ -48,7 +48,7 @@ class Limiting:
 
     Attributes:
         field: The field of a request that limits an answer.
-        apart: Whether that leaves thinking out, which ``thinking_budget`` limits.
+        apart: Whether that excludes thinking, which ``thinking_budget`` limits.
     """
 
     field: str = "max_tokens"
@@ -57,16 +57,17 @@ class Limiting:
 
 @frozen
 class Bound:
-    """The most that a request may take.
+    """The most tokens that a request may take.
 
     Attributes:
         prompt: Prompt tokens.
-        output: Tokens of each choice, thinking apart; ``None``: the request names no limit.
-        thinking: Tokens of each choice's thinking that *output* does not include; ``None``: it
-            needs a limit, and names none.
+        output: Tokens of each choice, without separate thinking; ``None`` if the request sets no
+            limit.
+        thinking: Tokens of each choice's thinking that *output* does not include; ``None`` if it
+            needs a limit and the request sets none.
         choices: How many answers it asks for.
         cached: For how long it lets the provider cache the prompt, or "".
-        inserted: Fields that are added to the request, because a budget needs them.
+        inserted: Fields that are added to the request because a budget needs them.
         unbounded: Why there is no bound, or "".
         limit: The field that limits the answer.
     """
@@ -82,13 +83,13 @@ class Bound:
 
     @property
     def answer(self) -> int:
-        """All tokens of the answers; only of a bound that is limited."""
+        """All tokens of the answers; call :meth:`limited` first."""
         assert self.output is not None, "ask limited() first"
         assert self.thinking is not None, "ask limited() first"
         return self.choices * (self.output + self.thinking)
 
     def limited(self, output: int) -> Bound:
-        """Return the bound with what has no limit limited to *output* tokens, by insertion."""
+        """Return the bound with *output* as the limit, inserted as a field, where there is none."""
         inserted: dict[str, object] = dict(self.inserted)
         if self.output is None:
             inserted[self.limit] = output
@@ -100,14 +101,14 @@ class Bound:
 
 
 class NoBoundError(Exception):
-    """Something has no bound; the message says what."""
+    """Part of a request has no bound; the message says which."""
 
 
 def check_fields(body: Mapping[str, object], known: Collection[str]) -> None:
-    """Check that the fields of the request *body* cost nothing that is not counted.
+    """Check that all fields of the request *body* are known, so that none adds to its cost.
 
     Raises:
-        NoBoundError: One may.
+        NoBoundError: A field is unknown.
     """
     for name, value in body.items():
         if name not in known and value is not None and value is not False:
@@ -118,10 +119,10 @@ def check_fields(body: Mapping[str, object], known: Collection[str]) -> None:
 
 
 def count_of(name: str, value: object) -> int | None:
-    """Return *value*, a number of tokens or answers; ``None`` when it is not given.
+    """Return *value*, a number of tokens or answers; ``None`` if it is not given.
 
     Raises:
-        NoBoundError: It is not such a number.
+        NoBoundError: It is no whole number of them.
     """
     if value is None:
         return None
@@ -133,7 +134,7 @@ def count_of(name: str, value: object) -> int | None:
 
 
 def prompt_size(fields: Mapping[str, object]) -> int:
-    """Return the prompt's tokens at most: a byte of UTF-8 is the least that a token stands for.
+    """Return the most tokens of the prompt: each token stands for at least a byte of UTF-8.
 
     Raises:
         NoBoundError: Something in it has no bound.
@@ -169,7 +170,7 @@ def _message(message: object) -> int:
 
 
 def content_size(content: object) -> int:
-    """Return the tokens at most of a message's content.
+    """Return the most tokens of a message's content.
 
     Raises:
         NoBoundError: It has no bound.
@@ -206,7 +207,7 @@ def _block(block: object) -> int:
 
 
 def tool_size(tool: object) -> int:
-    """Return the tokens at most of the description of a tool that runs at the client.
+    """Return the most tokens of the description of a tool that the client runs.
 
     Raises:
         NoBoundError: It runs at the provider.
@@ -223,10 +224,9 @@ def tool_size(tool: object) -> int:
 
 
 def dearest_cache(value: object, found: Literal["", "5m", "1h"] = "") -> Literal["", "5m", "1h"]:
-    """Return the longest time for which *value* lets the provider keep the prompt.
+    """Return the longest time for which *value* lets the provider cache the prompt.
 
-    That is one of two: five minutes stand for the shorter of a provider's times, an hour for any
-    that is longer.
+    Five minutes stand for the shortest of a provider's times, an hour for any longer one.
     """
     if found == "1h":
         return found
@@ -246,11 +246,11 @@ def dearest_cache(value: object, found: Literal["", "5m", "1h"] = "") -> Literal
 
 
 def size_of(value: object) -> int:
-    """Return how many bytes *value* comes to, as JSON and as text."""
+    """Return the size of *value* in bytes, as JSON or as text, whichever is larger."""
     if isinstance(value, str):
         if value.isascii():
             return len(value) + 2
-        # Some tokenizers normalize text first, which may make it longer.
+        # Some tokenizers normalize text before, which may make it longer.
         normal = unicodedata.normalize("NFKC", value)
         return 2 + max(len(text.encode("utf-8", "surrogatepass")) for text in (value, normal))
     if isinstance(value, Mapping):
@@ -265,7 +265,7 @@ def _json_size(value: object) -> int:
 
 
 def list_of(name: str, value: object) -> Sequence[object]:
-    """Return the list *value* of the field *name*; an empty one where it is not given.
+    """Return the list *value* of the field *name*; an empty one if it is not given.
 
     Raises:
         NoBoundError: It is not a list.

@@ -1,4 +1,4 @@
-"""``argo-mw budgets``: what is booked on the budgets of this period, and how to lift a stop."""
+"""``argo-mw budgets``: show what is booked on budgets in this period, and lift stops."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def budgets(argo: Argo, lift: bool, as_json: bool) -> None:
 
 
 def _label(key: str) -> str:
-    """Return whom, what and when the counter at *key* is for, for people."""
+    """Return the period, tenant and model of the counter at *key*, as text."""
     length, _, rest = key.removeprefix(PREFIX).partition(":")
     if length.startswith(OWN):
         named = int(length.removeprefix(OWN))

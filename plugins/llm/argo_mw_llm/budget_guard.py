@@ -1,4 +1,4 @@
-"""The guard that keeps budgets: it holds money before a request, and corrects it afterwards."""
+"""The guard of budgets: it holds money before a request, and settles the cost after it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from argo_mw_llm.accounting import Accounting, Quote, model_of
 from argo_mw_llm.budget_bookings import Held
 
 MAX_USD = "llm.max_usd"
-"""The extension with the most that a call may cost, in US dollars."""
+"""The extension with the caller's limit on the cost of a call, in US dollars."""
 
 CountTokens = Callable[[Call, str], Awaitable["int | None"]]
 
@@ -33,17 +33,18 @@ class _Reserved(Struct, frozen=True, eq=False):
 
 
 class BudgetGuard:
-    """Holds the most that a request may cost before it is sent, and its cost after it.
+    """Holds the most that a request may cost before it is sent, and books its cost after it.
 
-    Fails closed: without the shared store there is no budget, and so no call. A cost that is not
-    known for sure, since the caller left or the provider's count cannot be, stays held.
+    Fails closed: without the shared store, budgets cannot be checked and calls are refused. If a
+    cost is uncertain, since the caller left or the provider's count is impossible, what was held
+    stays held.
 
     Args:
         provider: The provider that is asked.
-        model: The model that is asked where a call names none.
+        model: The model for calls that name none.
         accounting: Quotes and budgets.
-        context: Owns the correction of what a stream held.
-        count: The provider's own count of a prompt's tokens.
+        context: The application's context.
+        count: Asks the provider for the count of a prompt's tokens.
     """
 
     name = "llm budgets"
@@ -68,7 +69,7 @@ class BudgetGuard:
         """Hold what *request* may cost.
 
         Raises:
-            BudgetExceeded: A budget has not so much left.
+            BudgetExceeded: A budget has less left than that.
         """
         reserved: list[_Reserved] = []
         for call in request.calls:
@@ -89,7 +90,7 @@ class BudgetGuard:
         self._reserved[request] = reserved
 
     async def dry_run(self, request: Request) -> str:
-        """Say what is left of the budgets, and what *request* may cost.
+        """Describe what is left of the budgets, and what *request* may cost.
 
         Raises:
             BudgetExceeded: As for :meth:`reserve`.
@@ -101,11 +102,11 @@ class BudgetGuard:
         return "; ".join(found)
 
     def standing(self) -> Standing:
-        """Return what is left of the budgets, as this process has found at its last request."""
+        """Return what is left of the budgets, as this process last saw it."""
         return self._budgets.standing(self._provider)
 
     def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
-        """Return the correction of what *request* held; ``None`` where it held nothing."""
+        """Return the correction of what *request* held; ``None`` if it held nothing."""
         corrections: list[Awaitable[None]] = []
         for one, answer in zip(self._reserved.pop(request), result, strict=True):
             if one.held and isinstance(answer, Outcome) and isinstance(answer.value, Stream):
@@ -117,7 +118,7 @@ class BudgetGuard:
         return _all(corrections) if corrections else None
 
     async def release(self, request: Request) -> None:
-        """Give back what *request* held: it was never sent."""
+        """Give back what *request* held, since it was never sent."""
         await self._give_back(self._reserved.pop(request))
 
     def _quote(self, call: Call) -> Quote:
@@ -129,7 +130,7 @@ class BudgetGuard:
         await self._budgets.give_back([part for one in reserved for part in one.held])
 
     async def _checked(self, call: Call, quote: Quote) -> Quote:
-        """Return *quote*, if the caller pays as much as *call* may cost.
+        """Return *quote*, if *call* costs at most what its caller allows.
 
         Raises:
             BudgetExceeded: It may cost more.
@@ -156,7 +157,7 @@ def _with(quote: Quote, inserted: Mapping[str, object]) -> Quote:
 
 
 def _known(cost: Cost) -> float | None:
-    """Return the US dollars of *cost*, or ``None`` where they are a guess."""
+    """Return the US dollars of *cost*, or ``None`` if they are only estimated."""
     return None if cost.estimated else cost.usd
 
 

@@ -10,11 +10,11 @@ from argo_mw_llm.config import Budget
 from argo_mw_llm.counters import NANO, period_of
 
 _LOW = 0.1
-"""The share that is left of a budget below which it is shown as low."""
+"""A budget with less than this share left is shown as low."""
 
 
 def budget_panel(context: Context, budgets: Callable[[], Sequence[Budget]]) -> Panel:
-    """Return the panel of *budgets*, as they are configured now."""
+    """Return the panel of the configured *budgets*."""
 
     async def read() -> View:
         now = context.clock.time()

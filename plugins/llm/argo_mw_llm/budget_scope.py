@@ -1,4 +1,4 @@
-"""Scope of budgets: which of them a call falls under, by its tenant, provider and model."""
+"""Scope of budgets: which of them apply to a call, by its tenant, provider and model."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from argo_mw_llm.profiles import Profile
 
 
 class BudgetScope:
-    """The budgets, and what they are for.
+    """The configured budgets, and the calls they apply to.
 
     Args:
-        budgets: The budgets that are configured.
-        prices: What tokens cost.
+        budgets: The configured budgets.
+        prices: The prices of tokens.
         profiles: The providers, by name.
     """
 
@@ -32,12 +32,12 @@ class BudgetScope:
 
     @property
     def unknown(self) -> list[str]:
-        """The models of budgets that are the name of no model, provider or vendor that is known."""
+        """The models in budgets that no known model, provider or vendor has as its name."""
         named = {one.model for one in self._budgets} - {"", "*"}
         return sorted(n for n in named if not (family_of(n) in self._vendors or self._is_priced(n)))
 
     def of(self, call: Call, provider: str, model: str) -> list[Budget]:
-        """Return the budgets that *call* falls under: those configured, and one of its own.
+        """Return the budgets that apply to *call*: configured ones, and one that it may carry.
 
         Args:
             call: The call.
@@ -55,14 +55,14 @@ class BudgetScope:
             return True
         vendor, asked = root_of(budget.model), (root_of(model), provider)
         if not self._is_priced(budget.model):
-            # For all models of a vendor; or for none that is known, so for all that it may mean.
+            # A vendor, for all of its models; or an unknown name, which may mean any of them.
             return vendor not in self._vendors or vendor in asked
-        # A name that is not known may be another one of the model that the budget is for.
+        # An unknown model may be another name for the model of the budget.
         its_own = vendor in asked or self._profiles[provider].has(budget.model)
         return self._prices.of(model, provider) is None and its_own
 
     def _is_priced(self, model: str) -> bool:
-        """Return whether the price of *model* is known, of whatever provider."""
+        """Return whether any provider's price of *model* is known."""
         if self._prices.of(model) is not None or family_of(model) in self._families:
             return True
         own = self._prices.providers
@@ -70,7 +70,7 @@ class BudgetScope:
 
 
 def own_budget(call: Call) -> Budget | None:
-    """Return the budget that travels with *call*, or ``None``."""
+    """Return the budget that *call* carries, or ``None``."""
     limit = call.extensions.get(SPENDING_LIMIT)
     if limit is None:
         return None

@@ -1,4 +1,4 @@
-"""Words for people about budgets: what they are called, and why they refuse."""
+"""Messages about budgets: their names, and why they refuse a call."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from argo_mw_llm.config import Budget
 from argo_mw_llm.counters import NANO, OwnBudget, Period, limit_of
 
 _WHY_STOPPED = (
-    "is stopped, because a request cost more than it could cost at most; once you know why, run "
+    "is stopped, because a request cost more than its upper bound; once you know why, run "
     "`argo-mw budgets --lift`"
 )
 
 
 def cannot_be_kept(budget: Budget, why: str) -> str:
-    """Say that *budget* cannot be kept, and *why*."""
+    """Return the message that *budget* cannot be kept, and *why*."""
     return f"{why}, so the {named(budget)} cannot be kept"
 
 
 def count_lost(budget: Budget) -> str:
-    """Say that what was spent of *budget* is not known."""
+    """Return the message that the count of *budget* was lost."""
     return f"the shared store has lost what was spent of the {named(budget)}"
 
 
 def left_of(budget: Budget, spent: int, model: str, usd: float) -> str:
-    """Say what *budget* has left beside *spent*, and what a call of *model* may cost."""
+    """Return the message what *budget* has left after *spent*, and what a call may cost."""
     left = max(0, limit_of(budget) - spent) / NANO
     return (
         f"the {named(budget)} has ${dollars(left)} left, and this call of {model} may cost "
@@ -37,14 +37,14 @@ def refused_while_stopped(budget: Budget, period: Period) -> BudgetExceeded:
 
 
 def advice(budget: Budget) -> str:
-    """Say what a caller may do that *budget* refuses."""
+    """Return what a caller can do that *budget* refuses."""
     if isinstance(budget, OwnBudget):
         return "give max_tokens, or have it raised"
     return "raise it in [[plugins.llm.budgets]], or give max_tokens"
 
 
 def named(budget: Budget) -> str:
-    """Return what *budget* is called in messages."""
+    """Return the name of *budget* in messages."""
     if isinstance(budget, OwnBudget):
         return f"budget of ${budget.usd:g} per {budget.per} of {budget.name}"
     whose = f" of tenant {budget.tenant!r}" if budget.tenant else ""

@@ -1,8 +1,8 @@
-"""Budgets: money that is taken before a request is sent, and corrected once its cost is known.
+"""Budgets: money is held before a request is sent, and corrected once its cost is known.
 
-At every moment, what requests have cost and what those under way may cost lie within the budget.
-A request that cost more than was taken for it breaks that: it is booked in full, and the budget
-stops until its time is over or an operator lifts the stop.
+At every moment, the cost of past requests and the most that those under way may cost are within the
+budget. A request that costs more than was held for it breaks that: it is booked in full, and the
+budget is stopped until its period ends or an operator lifts the stop.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _WHERE = "llm budgets"
 
 @frozen
 class Hold:
-    """What a call holds while it is under way.
+    """The money that a call holds while it is under way.
 
     Attributes:
         parts: What it holds of each budget.
-        inserted: Fields that must be added to its request, so that it costs no more.
+        inserted: Fields that are added to its request to limit its cost.
     """
 
     parts: Sequence[Held] = ()
@@ -58,9 +58,9 @@ class Budgets:
     """The budgets of one application.
 
     Args:
-        budgets: The budgets that are configured.
-        prices: What tokens cost.
-        context: The shared store, the time, and where to raise an alarm.
+        budgets: The configured budgets.
+        prices: The prices of tokens.
+        context: The application's context.
         profiles: The providers, by name.
     """
 
@@ -80,17 +80,17 @@ class Budgets:
 
     @property
     def unknown(self) -> list[str]:
-        """The models of budgets that are the name of no model, provider or vendor that is known."""
+        """The models in budgets that no known model, provider or vendor has as its name."""
         return self._scope.unknown
 
     def limits(self, call: Call) -> bool:
-        """Return whether there are budgets, in the configuration or of *call* itself."""
+        """Return whether there are budgets, in the configuration or carried by *call*."""
         return bool(self._budgets) or own_budget(call) is not None
 
     def most(
         self, call: Call, provider: str, model: str, counted: int | None
     ) -> tuple[float, Mapping[str, object]]:
-        """Return the US dollars that *call* costs at most, with fields inserted into its request.
+        """Return the most US dollars that *call* may cost, with limits inserted into its request.
 
         Args:
             call: The call.
@@ -99,7 +99,7 @@ class Budgets:
             counted: The prompt's tokens by the provider's own count, or ``None``.
 
         Raises:
-            BudgetExceeded: That has no bound, or the model's price is not known.
+            BudgetExceeded: There is no bound, or the model's price is unknown.
         """
         price, bound = self._quoted(call, provider, model)
         why = self._why_unbounded(price, bound, model)
@@ -112,11 +112,10 @@ class Budgets:
         return price.most(prompt, bound.answer, bound.cached), bound.inserted
 
     async def hold(self, call: Call, provider: str, model: str) -> Hold:
-        """Take what *call* costs at most from every budget that applies.
+        """Hold the most that *call* may cost in every budget that applies.
 
         Raises:
-            BudgetExceeded: A budget has not so much left or is stopped, or what the call costs
-                has no bound.
+            BudgetExceeded: A budget has less left or is stopped, or the cost has no bound.
         """
         budgets = self._scope.of(call, provider, model)
         if not budgets:
@@ -141,7 +140,7 @@ class Budgets:
         return Hold(held, bound.inserted)
 
     async def dry_run(self, call: Call, provider: str, model: str) -> list[str]:
-        """Return what :meth:`hold` would find in each budget that applies; take nothing.
+        """Return what :meth:`hold` would find in each budget that applies, without holding it.
 
         Raises:
             BudgetExceeded: As for :meth:`hold`.
@@ -165,15 +164,15 @@ class Budgets:
         ]
 
     def standing(self, provider: str) -> Standing:
-        """Return what is left of the budgets that calls of *provider* have met, in US dollars."""
+        """Return what is left of the budgets that applied to calls of *provider*, in US dollars."""
         time = self._context.clock.time()
         stopped = self._bookings.found.any_stopped(provider, time)
         return Standing(self._bookings.found.left(provider, time), {"stopped": stopped})
 
     async def settle(self, call: Call, held: Sequence[Held], usd: float | None) -> None:
-        """Replace what was *held* by what *call* did cost; an unknown cost stays held.
+        """Replace what was *held* by the cost of *call*; if that is unknown, it stays held.
 
-        Never raises: an answer that was paid for must not be lost for its own bill.
+        Never raises, so that an answer that was paid for is not lost because of its bill.
         """
         await self._bookings.settle(call, held, usd)
 
@@ -189,9 +188,9 @@ class Budgets:
         call: Call,
         model: str,
     ) -> Bound:
-        """Return *bound* with a limit for the answer: half of what is left pays for it.
+        """Return *bound* with a limit for the answer that half of what is left pays for.
 
-        It is no more than the model can answer, and no less than an answer usually takes.
+        The limit is at most what the model can answer, and at least what an answer usually takes.
         """
         most = price.max_output or MIN_OUTPUT
         least = bound.limited(min(MIN_OUTPUT, most))
@@ -234,7 +233,7 @@ class Budgets:
         return [held]
 
     async def _look(self, budget: Budget, period: Period, model: str, usd: float) -> str:
-        """Return what :meth:`_take` would find, without taking anything.
+        """Return what :meth:`_take` would find, without holding anything.
 
         Raises:
             BudgetExceeded: As for :meth:`_take`.
@@ -271,7 +270,7 @@ class Budgets:
         raise BudgetExceeded(msg, retry_at=retry_at)
 
     def _quoted(self, call: Call, provider: str, model: str) -> tuple[Price | None, Bound]:
-        """Return the price of *model* and the most that *call* may take of it."""
+        """Return the price of *model*, and the most tokens that *call* may take of it."""
         return self._prices.of(model, provider), bound_of(self._profiles[provider], call)
 
     def _why_unbounded(self, price: Price | None, bound: Bound, model: str) -> str:

@@ -1,4 +1,4 @@
-"""Bounds of calls: the most that a call may take of a provider, by the wire that it goes over."""
+"""Bounds of calls: the most tokens that a call may take of a provider, by its wire."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OPINION_OUTPUT = 300
 
 
 def bound_of(profile: Profile, call: Call) -> Bound:
-    """Return the most that *call* may take of the provider of *profile*."""
+    """Return the most tokens that *call* may take of the provider of *profile*."""
     parameters = call.parameters
     try:
         body = parameters.get("body")

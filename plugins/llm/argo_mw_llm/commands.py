@@ -36,7 +36,7 @@ REFUSED = 4
 
 
 def _number(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
-    # Neither above nor below any limit, it would keep them all.
+    # nan compares false with every limit, so it would pass them all.
     if value is not None and math.isnan(value):
         msg = "nan is not a number"
         raise click.BadParameter(msg)
@@ -44,7 +44,7 @@ def _number(_: click.Context, __: click.Parameter, value: float | None) -> float
 
 
 def _duration(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
-    """Return the seconds of *text*, a number of them or a text such as ``1d``."""
+    """Return the seconds that *text* states, as a number or as in ``1d``."""
     if text is None:
         return None
     try:
@@ -134,7 +134,7 @@ async def ask(
 
 
 async def _answer_of(argo: Argo, caller: Caller, *, model: str, **parameters: object) -> Outcome:
-    """Return what *model* answers; where none is asked, say why and exit."""
+    """Return the answer of *model*; if no provider can be asked, say why and exit."""
     try:
         return await caller.outcome("complete", model=model, **parameters)
     except Refusal as error:
@@ -158,7 +158,7 @@ def _read(prompt: Sequence[str]) -> str:
                 piped = sys.stdin.buffer.read().decode("utf-8", "replace")
             parts.append(piped)
         else:
-            # What of an argument is not UTF-8, Python hands on as halves of surrogate pairs.
+            # Python represents bytes of an argument that are not UTF-8 as half surrogate pairs.
             parts.append(part.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     text = "\n\n".join(parts)
     if not text.strip():
@@ -168,7 +168,7 @@ def _read(prompt: Sequence[str]) -> str:
 
 
 async def _print_stream(stream: AnswerStream[str]) -> tuple[str, str]:
-    """Print *stream* as it comes; return which model has answered, and why the answer ended."""
+    """Print *stream* as it comes; return which model answered, and why the answer ended."""
     async for piece in stream.read():
         echo(piece, nl=False)
     echo()
@@ -195,7 +195,7 @@ def _print_whole(outcome: Outcome, *, as_json: bool, now: float) -> None:
 
 
 def _said(model: str, outcome: Outcome) -> str:
-    """Return which *model* has answered, and what that cost this time."""
+    """Return the message which *model* answered, and what that cost."""
     if not outcome.attempts:
         kept_by = " and ".join(outcome.via) or "an earlier answer"
         return f"answered by {model}, from {kept_by}: nothing paid"

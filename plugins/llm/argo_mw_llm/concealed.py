@@ -1,4 +1,4 @@
-"""Answers of a provider with our key struck out: some errors repeat the key of their request."""
+"""Removes our key from answers of a provider, since some errors repeat the request's key."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from argo_mw.plugin import WebStream
 
 STRUCK_OUT: Final = b"***"
 _MIN_LENGTH: Final = 8
-"""Characters below which a key is none to conceal: it would be struck out of words."""
+"""The length of the shortest key that is removed; a shorter one would be removed from words."""
 
 
 class Concealment:
-    """Strikes *key* out of what a provider sends.
+    """Removes *key* from what a provider sends.
 
     Args:
-        key: The key; "" where the provider is asked without one of ours.
+        key: The key; "" if the provider is asked without one of ours.
     """
 
     def __init__(self, key: str) -> None:
@@ -29,12 +29,12 @@ class Concealment:
         return content.replace(self._key, STRUCK_OUT)
 
     def headers(self, headers: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
-        """Return those of *headers* that do not hold the key."""
+        """Return the *headers* that do not contain the key."""
         key = self._key.decode()
         return [one for one in headers if key not in one[1]] if key else headers
 
     def stream(self, stream: WebStream) -> WebStream:
-        """Return *stream* without the key, also where it lies across two pieces."""
+        """Return *stream* without the key, even if that is split over two pieces."""
         return _Concealed(stream, self._key) if self._key else stream
 
 

@@ -13,10 +13,10 @@ from argo_mw.plugin import Shown
 from argo_mw_llm.profiles import Profile, ProviderTable, profiles_of
 
 MAX_USD = 9e6
-"""What a counter can hold, in billionths."""
+"""The most that a counter can hold, in US dollars."""
 
 _Older = Annotated[ProviderTable | None, "older"]
-"""The type of a provider's table at its older place."""
+"""The type of a provider's table at its former place."""
 
 
 @frozen
@@ -27,9 +27,9 @@ class Budget:
         usd: US dollars, at most 9 million.
         per: The period after which it begins again: a UTC ``day`` or ``month``, or ``ever`` for
             never.
-        tenant: The tenant it is for; "" for all of them together, "*" for each of them.
-        model: The model it is for; a vendor, such as ``claude``, for all of its models together;
-            "" for all of them together, "*" for each of them.
+        tenant: The tenant; "" for all tenants together, "*" for each of them.
+        model: The model; a vendor, such as ``claude``, for all of its models together; "" for all
+            models together, "*" for each of them.
         then: What happens when it is used up: ``refuse`` calls, or only ``warn``.
     """
 
@@ -46,25 +46,23 @@ class LlmConfig:
 
     Attributes:
         providers: The providers, by name: changes to those that come with the plugin, and others.
-        claude: An older place of ``providers.claude``.
-        glm: An older place of ``providers.glm``.
-        deepseek: An older place of ``providers.deepseek``.
-        qwen: An older place of ``providers.qwen``.
+        claude: The former place of ``providers.claude``.
+        glm: The former place of ``providers.glm``.
+        deepseek: The former place of ``providers.deepseek``.
+        qwen: The former place of ``providers.qwen``.
         prices: A price table to use instead of the plugin's own.
-        more_prices: Where the prices of models come from that the price table does not have:
-            ``genai-prices``, a package that is then to be installed. By default nowhere.
+        more_prices: The source of prices that the table lacks: ``genai-prices``, a package that
+            must then be installed. By default none.
         update_prices: Whether that package fetches newer prices over the network, each hour.
-        ask_model: The model that ``argo-mw ask`` asks where it names none; by default the model of
-            ``providers.claude`` where its key is there, else that of the first provider that
-            answers.
+        ask_model: The model that ``argo-mw ask`` asks by default; if it is not given, the model of
+            ``providers.claude`` if its key is set, else that of the first provider that answers.
         budgets: Limits of spending.
         prepare: The steps of prompt preparation: ``whitespace``, ``prompt_cache``.
         voices: Voices to add to signals, with their weights: ``panel`` (GLM, DeepSeek and Qwen)
             and ``claude``. None by default, because they cost money.
-        max_tokens: The length of an answer in tokens, at most, where a call does not say.
-        max_decoded_bytes: Bytes of an answer at most, decompressed, whether it comes whole or as a
-            stream; a larger one is refused while it comes in. Also for clients of the SDKs that
-            have the chain in between.
+        max_tokens: The most tokens of an answer, for calls that do not say.
+        max_decoded_bytes: The most bytes of an answer, decompressed, whole or as a stream; reading
+            a larger one fails. It also holds for clients of the SDKs with the chain in between.
     """
 
     providers: Mapping[str, ProviderTable] = field(factory=dict)
@@ -83,10 +81,10 @@ class LlmConfig:
     max_decoded_bytes: int = field(default=64 * 2**20, validator=validators.gt(0))
 
     def __attrs_post_init__(self) -> None:
-        """Check what tables say together.
+        """Check that the values fit each other.
 
         Raises:
-            ValueError: A provider lacks something, or there is no such voice.
+            ValueError: A provider lacks something, or a voice does not exist.
         """
         if self.update_prices and not self.more_prices:
             msg = "update_prices: there is nothing to update without more_prices"
@@ -99,7 +97,7 @@ class LlmConfig:
 
     @cached_property
     def profiles(self) -> Mapping[str, Profile]:
-        """The providers, by name, with what their tables leave out filled in."""
+        """The providers, by name, with their tables completed."""
         older = {"claude": self.claude, "glm": self.glm}
         older |= {"deepseek": self.deepseek, "qwen": self.qwen}
         return profiles_of(self.providers, {n: t for n, t in older.items() if t is not None})

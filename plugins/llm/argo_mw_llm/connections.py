@@ -1,9 +1,9 @@
 """Connections to providers: kept between requests, and found at once however many there are.
 
-httpx2's own pool looks at all of its connections when a request begins and again when it ends, and
-asks the operating system about each idle one. With 200 of those that is 3 ms for each request: what
-came late after a pause has opened further connections, all that follows costs more for it, and a
-gateway falls behind for good. Here each connection has a pool of its own.
+httpx2's own pool examines all of its connections when a request begins and when it ends, and asks
+the operating system about each idle one. With 200 idle ones that takes 3 ms for each request: a
+burst opens more connections, which slow down all later requests, and a gateway never catches up.
+Here each connection has a pool of its own.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ Opened = Callable[[], Awaitable[httpx2.AsyncBaseTransport]]
 
 @frozen
 class _Idle:
-    """A transport that sends nothing, since a moment in seconds of a clock that never goes back."""
+    """An idle transport, and since when, in monotonic seconds."""
 
     transport: httpx2.AsyncBaseTransport
     since: float
 
 
 class Connections(httpx2.AsyncBaseTransport):
-    """Sends each request over a connection that has nothing else to do.
+    """Sends each request over an idle connection, or a new one.
 
-    The one that was used last is used next, so that those age which a burst has left behind.
+    The connection that was used last is used next, so that those left from a burst expire.
 
     Args:
-        clock: The time.
-        limit: How many there are at most; further requests wait.
+        clock: The clock.
+        limit: The most connections; further requests wait.
         opened: Opens a transport for a single connection; by default one of httpx2.
     """
 
@@ -55,7 +55,7 @@ class Connections(httpx2.AsyncBaseTransport):
         self._idle: dict[Origin, deque[_Idle]] = {}
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send *request*, and return the response once its head has come.
+        """Send *request*, and return the response once its headers have arrived.
 
         Raises:
             PoolTimeout: No connection became free in time.
@@ -99,7 +99,7 @@ class Connections(httpx2.AsyncBaseTransport):
             await self._places.acquire()
 
     def _leave(self, transport: httpx2.AsyncBaseTransport) -> bool:
-        """Give the place of *transport* back; return ``False`` if it was closed meanwhile."""
+        """Give back the place of *transport*; return ``False`` if it was closed meanwhile."""
         self._places.release()
         known = transport in self._busy
         self._busy.discard(transport)
@@ -138,7 +138,7 @@ class Connections(httpx2.AsyncBaseTransport):
 
 
 class _Network:
-    """Opens transports of httpx2, which trust the same authorities: to read those takes 20 ms."""
+    """Opens transports of httpx2 with one TLS context: loading certificates takes 20 ms."""
 
     def __init__(self) -> None:
         self._trusted: ssl.SSLContext | None = None
@@ -153,7 +153,7 @@ class _Network:
 
 
 class _Lent(httpx2.AsyncByteStream):
-    """A body, whose connection is given back once it is closed."""
+    """A body that gives back its connection when it is closed."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, give_back: Callable[[], None]) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""A table of costs in a SQLite file, for where no other plugin brings a table.
+"""A table of costs in a SQLite file, used if no other plugin brings a table.
 
 Rows are written in batches by a thread; the event loop never waits for the disk.
 """
@@ -30,7 +30,7 @@ _RETRY_DELAY = 1.0
 _MAX_WAITING = 100_000
 _TIMEOUT = 10.0
 _LAST_TIMEOUT = 0.25
-"""Seconds to wait for another program that writes, where the event loop has to wait as well."""
+"""Seconds to wait for another program that writes, when the event loop waits too."""
 _DAY = 86_400
 
 _COLUMNS = (
@@ -74,7 +74,7 @@ class CostFile:
     """Keeps charges in a file; several processes may write to one.
 
     Args:
-        path: The file; private from its creation on.
+        path: The file, which is created for its owner only.
         tasks: The owner of background tasks.
         warn: Called with one line when rows cannot be written; they are kept and tried again.
     """
@@ -92,7 +92,7 @@ class CostFile:
         self._closed = False
 
     def record(self, charge: Charge) -> None:
-        """Write *charge* soon; at once when the file is closed, since nothing would later.
+        """Write *charge* soon; if the file is closed, at once.
 
         Raises:
             BufferError: Too many charges wait for a file that cannot be written.
@@ -110,21 +110,21 @@ class CostFile:
             self._writing = self._tasks.spawn("llm:costs", self._write_soon())
 
     async def totals(self, since: float) -> Sequence[CostTotals]:
-        """Return the totals of what was recorded, from the UTC day of *since* on."""
+        """Return the recorded totals from the UTC day of *since* on."""
         await self.flush()
         return await asyncio.to_thread(_totals, self._path, since)
 
     async def identity(self) -> str:
-        """Return the name of the file, which is drawn at its creation; "" if nothing is in it."""
+        """Return the random name that the file got when it was created; "" if it is empty."""
         await self.flush()
         return await asyncio.to_thread(_identity, self._path)
 
     async def flush(self) -> None:
-        """Write what is waiting, now, and wait for what is being written already."""
+        """Write what is waiting, and return once everything is written."""
         await asyncio.shield(self._tasks.finish("llm:costs:flush", self._write_waiting()))
 
     async def aclose(self) -> None:
-        """Write what is waiting. Charges of calls that the shutdown cancels are written at once."""
+        """Write what is waiting; later charges, of cancelled calls, are written at once."""
         self._closed = True
         await self.flush()
         if self._waiting:
@@ -183,7 +183,7 @@ def _identity(path: Path) -> str:
 
 
 class _File:
-    """The file, open for writing from the first rows on: opening it takes as long as 150 rows."""
+    """The file, kept open after the first write: opening it takes as long as writing 150 rows."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -193,11 +193,11 @@ class _File:
         self._closed = False
 
     def write(self, charges: Sequence[Charge], *, timeout: float = _TIMEOUT) -> None:
-        """Add *charges*, all or none of them, to the file that is at the path then.
+        """Add *charges*, all or none of them, to the file at the path.
 
         Args:
             charges: The charges.
-            timeout: Seconds to wait for another program that writes, where the file is not open.
+            timeout: Seconds to wait for another program that writes, if the file is not open.
         """
         with self._lock:
             try:
@@ -211,7 +211,7 @@ class _File:
                     self._close()
 
     def _written(self, charges: Sequence[Charge], timeout: float) -> bool:
-        """Add *charges*; return whether another program can find them."""
+        """Add *charges*; return false if the file was removed or replaced meanwhile."""
         if self._connection is None:
             self._connection = _open(self._path, timeout)
             self._identity.remember()
@@ -221,13 +221,13 @@ class _File:
             return True
         if not self._identity.database_holds():
             return False
-        # Only its log or the index of that has gone: what is in them moves into the database.
+        # Only its log was removed: closing copies the log's contents into the database.
         self._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
         self._close()
         return True
 
     def close(self) -> None:
-        """Keep the file open no longer; a later write closes it again."""
+        """Close the file; later writes open and close it."""
         with self._lock:
             self._closed = True
             self._close()
@@ -239,8 +239,8 @@ class _File:
 
 
 def _insert(connection: sqlite3.Connection, charges: Sequence[Charge]) -> None:
-    # Every statement hands the interpreter's lock over to the event loop and takes it back, which
-    # the loop's thread pays for: so many rows make one.
+    # Each statement releases and takes the interpreter lock, which slows the event loop, so a
+    # statement has many rows.
     for start in range(0, len(charges), _ROWS):
         rows = charges[start : start + _ROWS]
         statement = f"INSERT INTO charges VALUES {', '.join([_ROW] * len(rows))}"  # noqa: S608
@@ -272,7 +272,7 @@ def _charge(row: Sequence[object]) -> Charge:
 
 
 def _open(path: Path, timeout: float) -> sqlite3.Connection:
-    # Only ever a new file is opened here: closing one that is in use gives up SQLite's locks.
+    # Exclusively, for a new file only: closing one in use drops SQLite's locks on it.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, timeout=timeout, check_same_thread=False)
@@ -285,7 +285,7 @@ def _open(path: Path, timeout: float) -> sqlite3.Connection:
 
 
 def _set_up(connection: sqlite3.Connection, timeout: float) -> None:
-    # SQLite's own timeout covers neither others that do the same nor the last one to close.
+    # SQLite's own timeout covers neither concurrent set-ups nor the last connection's close.
     deadline = time.monotonic() + timeout
     while True:
         try:

@@ -1,7 +1,7 @@
-"""Counters: what budgets count of one scope in one period, each dollar once.
+"""Counters: the spending of one scope in one period, each dollar counted once.
 
-Budgets may count the same: one that warns before another refuses, one for each tenant beside one
-for a certain tenant. They share a counter, to which a call adds once.
+Several budgets may count the same spending: one that warns before another refuses, one for each
+tenant beside one for a certain tenant. They share a counter, to which a call adds once.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from argo_mw_llm.config import Budget
 from argo_mw_llm.families import family_of
 
 PREFIX = "argo:llm:{budget}:"
-"""What the names of budgets' counters begin with in the shared store: in one place of it, all."""
+"""The prefix of budget counters in the shared store; the braces put all of them in one place."""
 
 OWN = "@"
-"""What the rest begins with of those of budgets that travel with calls."""
+"""The next part of the name, for counters of budgets that calls carry."""
 
 NANO = 1_000_000_000
-"""How many units of a counter are a US dollar."""
+"""Units of a counter in a US dollar."""
 
 DAY = 86_400.0
 _MAX_NANOS = 2**52
@@ -30,10 +30,10 @@ _MAX_NANOS = 2**52
 
 @frozen
 class OwnBudget(Budget):
-    """A budget that travels with calls, such as that of a client's key, for all that they ask.
+    """A budget that calls carry, such as that of a client's key, for all models.
 
     Attributes:
-        name: The name that they have in common.
+        name: The name that calls of one budget share.
     """
 
     name: str = ""
@@ -41,12 +41,12 @@ class OwnBudget(Budget):
 
 @frozen
 class Period:
-    """The time of a budget in which a call is asked, and what counts in it.
+    """The period of a budget in which a call is asked.
 
     Attributes:
         key: The counter in the shared store.
-        began: When it began, in seconds since the epoch; 0.0 for one without an end.
-        ends: When the budget begins anew, or ``None``.
+        began: When it began, in seconds since the epoch; 0.0 for one that never ends.
+        ends: When the budget begins again, or ``None``.
         ttl: Seconds for which the counter is kept, or ``None``.
     """
 
@@ -61,7 +61,7 @@ class Counter:
     """A counter in the shared store.
 
     Attributes:
-        period: Where it is, and for how long it counts.
+        period: Its period, with its key.
         refusing: The smallest of the budgets that refuse, or ``None``.
         warning: The budgets that only warn.
     """
@@ -72,12 +72,12 @@ class Counter:
 
     @property
     def budgets(self) -> Sequence[Budget]:
-        """The budgets that it counts for, the one that refuses first."""
+        """The budgets that it counts for; the one that refuses comes first."""
         return self.warning if self.refusing is None else (self.refusing, *self.warning)
 
     @property
     def limit(self) -> int | None:
-        """The most that it may hold, or ``None``."""
+        """The largest value that it may have, or ``None``."""
         return None if self.refusing is None else limit_of(self.refusing)
 
 
@@ -86,9 +86,9 @@ def counters_of(budgets: Iterable[Budget], tenant: str, model: str, time: float)
 
     Args:
         budgets: The budgets that apply to the call.
-        tenant: Who calls.
+        tenant: The tenant of the call.
         model: The model that is asked.
-        time: When, in seconds since the epoch.
+        time: The time, in seconds since the epoch.
     """
     found: dict[str, tuple[Period, list[Budget]]] = {}
     for budget in budgets:
@@ -102,7 +102,7 @@ def period_of(budget: Budget, tenant: str, model: str, time: float) -> Period:
     now = datetime.fromtimestamp(time, UTC)
     whose = tenant if budget.tenant == "*" else budget.tenant
     which = family_of(model if budget.model == "*" else budget.model)
-    # Lengths keep tenants apart whose names hold separators.
+    # With lengths, since tenants' names may contain separators.
     key = f"{PREFIX}{len(whose)}:{whose}:{which}"
     if isinstance(budget, OwnBudget):
         key = f"{PREFIX}{OWN}{len(budget.name)}:{budget.name}:"
@@ -119,12 +119,12 @@ def period_of(budget: Budget, tenant: str, model: str, time: float) -> Period:
 
 
 def limit_of(budget: Budget) -> int:
-    """Return the most that the counter of *budget* may hold."""
+    """Return the largest value that the counter of *budget* may have."""
     return round(budget.usd * NANO)
 
 
 def nanos_of(usd: float) -> int:
-    """Return *usd* in billionths, rounded up: never less than it is."""
+    """Return *usd* in billionths, rounded up."""
     return min(_MAX_NANOS, math.ceil(round(usd * NANO, 3)))
 
 

@@ -1,6 +1,6 @@
-"""Counts: a provider's numbers of tokens, read with care, for they are bills.
+"""Counts: a provider's numbers of tokens, checked carefully since costs are computed from them.
 
-What is not a whole number of tokens that a request can have taken is not a count, and never lowers
+Anything but a whole number of tokens that a request can have taken is no count, and never lowers
 what is held for the request.
 """
 
@@ -12,16 +12,16 @@ from typing import Final, TypeGuard
 from attrs import field, frozen
 
 FREE: Final = "free"
-"""The bucket of fields that are known and have no price of their own: sums, and parts of others."""
+"""The bucket of known fields without a price of their own: sums, and parts of other fields."""
 
 TIER: Final = "tier"
 """The bucket of fields that name what changes the price of all tokens."""
 
 _MAX_COUNT = 100_000_000
-"""Tokens of one kind in one request at most: a hundred times what any model takes."""
+"""The most tokens of one kind in one request: a hundred times what any model takes."""
 
 _USUAL = ("", "auto", "default", "standard", "standard_only", "global", "not_available")
-"""What a tier is called that changes no price."""
+"""Names of tiers that do not change prices."""
 
 
 @frozen
@@ -30,12 +30,12 @@ class Counts:
 
     Attributes:
         fields: The bucket of each field, by the dotted path to it.
-        required: The fields without which there is no count.
+        required: The fields that a count must have.
     """
 
     fields: Mapping[str, str]
     required: Sequence[str] = ()
-    # By the table that they are in, most of which no answer has.
+    # Grouped by nested table, since an answer has few of the tables.
     _numbers: Sequence[tuple[Sequence[str], Sequence[tuple[str, str]]]] = field(
         init=False, repr=False
     )
@@ -57,9 +57,9 @@ class Counts:
     def read(
         self, counts: object, required: Sequence[str] | None = None
     ) -> Mapping[str, int] | None:
-        """Return the numbers in *counts* by bucket, or ``None`` where there are none that can be.
+        """Return the numbers in *counts* by bucket, or ``None`` if they are missing or impossible.
 
-        Two fields of a bucket say the same, so the greater number counts.
+        Two fields of one bucket mean the same, so the greater number counts.
         """
         if not _is_mapping(counts):
             return None
@@ -102,7 +102,7 @@ def count_of(name: str, value: object) -> int:
 
 
 def part_of(whole: int, *parts: int) -> tuple[int, ...]:
-    """Return *parts* that lie within *whole*, and what of it is none of them, last."""
+    """Return *parts*, cut to lie within *whole*, and last the rest of *whole*."""
     found: list[int] = []
     for part in parts:
         found.append(min(part, whole))
@@ -119,5 +119,5 @@ def _at(counts: object, path: Sequence[str]) -> object:
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[str, object]]:
-    # Nearly all are dicts, and the class of all mappings takes ten times as long to say so.
+    # Nearly all are dicts, and checking for any mapping takes ten times as long.
     return type(value) is dict or isinstance(value, Mapping)

@@ -1,8 +1,8 @@
 """Drop-in use: clients of the providers' own SDKs, with the chain in between.
 
 The SDK builds the request and reads the answer; the chain decides whether it is sent. Errors,
-types, streams and tools stay the SDK's. Only requests for answers pass through the chain; what
-else the client does goes straight on.
+types, streams and tools stay the SDK's. Only requests for answers pass through the chain; all other
+requests of the client are sent directly.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ T = TypeVar("T", httpx2.AsyncBaseTransport, httpx2.BaseTransport)
 _CONTENT = (b"content-length", b"transfer-encoding")
 _LENGTHS = (b"Content-Length", b"content-length")
 _RAW_RESPONSE = "x-stainless-raw-response"
-"""The header by which OpenAI's SDK, among others, says that its caller reads the body itself."""
+"""The header by which OpenAI's and other SDKs tell that their caller reads the body itself."""
 
 
 def chain(
@@ -118,7 +118,7 @@ def transport(
         TypeError: *argo* and *inner* are not both synchronous, or both asynchronous.
     """
     check_provider(argo, provider)
-    # Some transports serve clients of both kinds.
+    # Some transports are both synchronous and asynchronous.
     if isinstance(argo, BlockingArgo):
         inner = httpx2.HTTPTransport() if inner is None else inner
         if not isinstance(inner, httpx2.BaseTransport):
@@ -134,11 +134,11 @@ def transport(
 
 @frozen
 class _Sender:
-    """Who sends a request, as far as its headers say.
+    """The sender of a request, as far as its headers tell.
 
     Attributes:
-        identity: Where it goes, and on whose account.
-        identity_of_whole: The same where it asks for no stream.
+        identity: The endpoint and account of the request.
+        identity_of_whole: The same, if it asks for no stream.
         reads_itself: Whether its caller reads the body of the answer itself.
         asks_for_sample: Whether it asks for one of several answers.
     """
@@ -150,7 +150,7 @@ class _Sender:
 
 
 class _Transport(Generic[A, T]):
-    """What both kinds of transports hold."""
+    """The base of both kinds of transports."""
 
     def __init__(self, argo: A, provider: str, inner: T, epoch: str, tenant: str | None) -> None:
         self._argo: A = argo
@@ -178,7 +178,7 @@ class _Transport(Generic[A, T]):
 
 
 class ChainTransport(_Transport[Argo, httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport):
-    """Sends requests for answers through the chain, and everything else straight on."""
+    """Sends requests for answers through the chain, and all others directly."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the response to *request*."""
@@ -288,7 +288,7 @@ def _sender_of(request: httpx2.Request) -> _Sender:
     headers = request.headers.multi_items()
     deciding = [one for one in headers if one[0] != SAMPLE]
     identity = identity_of(request.url, deciding)
-    # An SDK's caller who reads the body itself may read any part of it.
+    # A caller that reads the body itself may read any part of it.
     by_itself = request.headers.get(_RAW_RESPONSE) == "stream"
     in_pieces = identity.evolved("in pieces") if by_itself else identity
     return _Sender(identity, in_pieces, by_itself, len(deciding) < len(headers))
@@ -299,9 +299,9 @@ def _status(response: httpx2.Response) -> int:
 
 
 def _wire(request: httpx2.Request) -> Wire | None:
-    """Return how the answer that *request* asks for comes, or ``None`` if it asks for none.
+    """Return the wire of the answer that *request* asks for, or ``None`` if it asks for none.
 
-    Nothing of a request is read before: it may be an upload of any size.
+    Decided without reading the request's body, which may be an upload of any size.
     """
     return wire_of(request.url.path) if request.method == "POST" else None
 
@@ -309,7 +309,7 @@ def _wire(request: httpx2.Request) -> Wire | None:
 def _changed(
     request: httpx2.Request, body: Mapping[str, object], changes: Mapping[str, object]
 ) -> httpx2.Request:
-    """Return *request*, whose body is *body*, with *changes* to it; byte for byte without any."""
+    """Return *request* with *changes* to its *body*; unchanged, byte for byte, without any."""
     if not changes:
         return request
     headers = [one for one in request.headers.raw if one[0].lower() not in _CONTENT]

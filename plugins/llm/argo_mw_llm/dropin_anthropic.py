@@ -25,15 +25,15 @@ from argo_mw_llm.usage import parse
 from argo_mw_llm.wires import Wire, wire_of
 
 _RAW_RESPONSE = "X-Stainless-Raw-Response"
-"""The header by which the SDK is told what to make of a response; its own helpers set it too."""
+"""The header that tells the SDK how to return a response; its own helpers set it too."""
 
 AsyncView = AsyncAPIResponse[Any] | httpx2.Response
 BlockingView = APIResponse[Any] | httpx2.Response
-"""What the SDK makes of a response: for a caller who asks for one of httpx2, that."""
+"""The SDK's view of a response, or httpx2's response for a caller that asks for that."""
 
 
 class ChainMiddleware(anthropic.Middleware):
-    """Sends messages through the chain, and everything else straight on."""
+    """Sends messages through the chain, and all other requests directly."""
 
     def __init__(
         self, argo: Argo | BlockingArgo, provider: str, epoch: str, tenant: str | None
@@ -129,7 +129,7 @@ class ChainMiddleware(anthropic.Middleware):
         call_next: Any,
         inner: Argo,
     ) -> tuple[BlockingView | None, httpx2.Response | None]:
-        """Return what came for the request, or the response that stands for it."""
+        """Return the response that came for the request, or one made of a kept answer."""
         own: OwnResponse[BlockingView] = OwnResponse(
             intake_of(inner),
             self._provider,
@@ -192,7 +192,7 @@ def _status(view: AsyncView | BlockingView) -> int:
 
 
 def _sampled(request: APIRequest) -> tuple[APIRequest, str]:
-    """Return *request* without the header for a sample, and what that says."""
+    """Return *request* without the header for a sample, and the header's value."""
     found = [name for name in request.headers if name.lower() == SAMPLE]
     if not found:
         return request, ""
@@ -202,7 +202,7 @@ def _sampled(request: APIRequest) -> tuple[APIRequest, str]:
 
 
 def _wire(request: APIRequest) -> Wire | None:
-    """Return how the answer that *request* asks for comes, or ``None`` if it asks for none."""
+    """Return the wire of the answer that *request* asks for, or ``None`` if it asks for none."""
     if request.method.lower() != "post":
         return None
     return wire_of(_path(request))
@@ -227,7 +227,7 @@ def _body_of(request: APIRequest) -> dict[str, Any] | None:
 
 
 def _unread(request: APIRequest, changes: Mapping[str, object], client: ClientView) -> APIRequest:
-    """Return *request* such that the SDK leaves the body of its answer to us, who bound it."""
+    """Return *request* changed so that the SDK does not read the answer's body: we limit it."""
     if changes:
         body = request.json
         changed = {**(body if isinstance(body, dict) else {}), **changes}
@@ -236,14 +236,14 @@ def _unread(request: APIRequest, changes: Mapping[str, object], client: ClientVi
         return request
     if not client.known:
         return request.copy(headers={**request.headers, _RAW_RESPONSE: "stream"})
-    # Not by a header, since a cloud's signature covers those.
+    # Not with a header, since a cloud's signature covers all headers.
     unread = request.copy()
     unread.stream = True
     return unread
 
 
 def _response_in(view: AsyncView | BlockingView, request: APIRequest) -> httpx2.Response:
-    """Return the response in *view*, whose request says what its caller has asked for."""
+    """Return the response in *view*, with the original request of its caller."""
     response = view if isinstance(view, httpx2.Response) else view.http_response
     if not request.stream:
         response.request.headers[_RAW_RESPONSE] = _mode(request) or "raw"
@@ -251,13 +251,13 @@ def _response_in(view: AsyncView | BlockingView, request: APIRequest) -> httpx2.
 
 
 def _mode(request: APIRequest) -> str | None:
-    """Return how the caller wants to have the response: ``raw``, ``stream`` or parsed."""
+    """Return how the caller wants the response: ``raw``, ``stream`` or parsed."""
     mode = request.headers.get(_RAW_RESPONSE)
     return mode if isinstance(mode, str) else None
 
 
 def _timeout(request: httpx2.Request, error: DeadlineExceeded) -> anthropic.APITimeoutError:
-    """Return the SDK's error for *error*, as it makes it of its client's own."""
+    """Return the SDK's error for *error*, as the SDK makes it of its HTTP client's errors."""
     timeout = anthropic.APITimeoutError(request=request)
     timeout.__cause__ = httpx2.ReadTimeout(str(error), request=request)
     return timeout

@@ -1,4 +1,4 @@
-"""Embeddings: an upstream of its own beside a provider's, since its calls share requests."""
+"""Embeddings: a separate upstream for each provider, since its calls share requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from argo_mw_llm.provider import is_free
 
 _TYPICAL = Usage(input=300)
 _WINDOW = 0.002
-"""Seconds that a text waits for others."""
+"""Seconds for which a text waits for others, to share a request."""
 
 
 class Embedder:
@@ -66,7 +66,7 @@ class Embedder:
         return outcome
 
     async def fetch_many(self, calls: Sequence[Call]) -> Sequence[Outcome]:
-        """Return the vectors of the texts of *calls*, which differ in nothing else."""
+        """Return the vectors for *calls*, which differ only in their texts."""
         texts = [str(call.parameters["text"]) for call in calls]
         model, size = model_of(calls[0], self.model), calls[0].parameters["dimensions"]
         assert isinstance(size, int)
@@ -84,7 +84,7 @@ class Embedder:
         ]
 
     def _shares(self, calls: Sequence[Call], usage: Usage | None) -> list[Usage]:
-        """Return what each of *calls* took of *usage*, by the expected sizes of their texts."""
+        """Divide *usage* among *calls*, by the expected sizes of their texts."""
         expected = [self._quote(call).rough for call in calls]
         if usage is None:
             return [Usage(tokens, estimated=True) for tokens in expected]
@@ -97,7 +97,7 @@ class Embedder:
         return evolve(cost, requests=1.0 / calls)
 
     def _failure_cost(self, call: Call, error: BaseException) -> Cost:
-        """Return what a request without an answer cost: nothing, or an estimate."""
+        """Return the cost of a request without an answer: nothing, or an estimate."""
         quote = self._quote(call)
         if is_free(error):
             return Cost(0.0, requests=1.0, model=quote.model, tokens_expected=quote.prompt)

@@ -1,8 +1,8 @@
 """Endpoints: the providers' own protocols, for programs that come through a gateway.
 
-A request goes to the provider that its path names (``/deepseek/chat/completions``), or to the one
-that has the model which it names (``/v1/messages``, ``/v1/chat/completions``). Questions go through
-the chain like those of the SDKs' clients; everything else is passed on.
+A request goes to the provider in its path (``/deepseek/chat/completions``), or to the one that has
+its model (``/v1/messages``, ``/v1/chat/completions``). Requests for answers go through the chain,
+like those of the SDKs' clients; all others are passed on.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Protocol:
     """A protocol of providers.
 
     Attributes:
-        paths: Where its questions are asked.
-        wires: The wires of the providers that have it.
-        refuse: Makes its errors.
+        paths: The paths of its requests for answers.
+        wires: The wires of the providers that speak it.
+        refuse: Makes an error response.
     """
 
     paths: Sequence[str]
@@ -116,7 +116,7 @@ class Endpoints:
             )
             unread = not _is_stateless(request.method, path)
             models = models_in(body)
-            # Of several models, such as those of a batch, none stands for the others.
+            # A batch may name several models; then no single one is checked.
             model = word(body.get("model")) if len(models) == 1 else ""
             return WebCall(operation, answer, model, "none" if free else "limited", unread, own)
         body = {**body, **stated_at(path)}
@@ -124,10 +124,10 @@ class Endpoints:
         return WebCall(operation, answer, word(body.get("model")), "limited", own_account=own)
 
     def _provider_of(self, model: str, wires: Sequence[str]) -> Provider:
-        """Return the provider over one of *wires* that has *model*, one with a key if there is.
+        """Return the provider over one of *wires* that has *model*, preferably one with a key.
 
         Raises:
-            UnknownOperation: There is none.
+            UnknownOperation: No provider has it.
         """
         speaking = [
             one
@@ -139,7 +139,7 @@ class Endpoints:
         usable = [one for one in having or speaking if one.missing_key() is None]
         if having:
             return usable[0] if usable else having[0]
-        # A model that none of them knows goes where there is only one to know it.
+        # An unknown model is sent to the only provider, if there is just one.
         if len(usable) == 1 or (usable and not model):
             return usable[0]
         names = ", ".join(f"/{one.name}/" for one in speaking) or "none that speaks this protocol"
@@ -151,10 +151,10 @@ class Endpoints:
 
 
 async def body_of(request: WebRequest) -> dict[str, object]:
-    """Return the JSON object that *request* holds, which says the same to every reader.
+    """Return the JSON object in the body of *request*, if all readers read it in the same way.
 
     Raises:
-        BadParameter: It is none. What it may cost is not known then, so no budget lets it pass.
+        BadParameter: It is not one, so its cost cannot be bounded for budgets.
     """
     content = request.body
     try:
@@ -170,7 +170,7 @@ async def body_of(request: WebRequest) -> dict[str, object]:
 
 
 async def _glanced_at(request: WebRequest) -> dict[str, object]:
-    """Return the body of a *request* that is passed on, as far as it can be read, for its model."""
+    """Return the body of a *request* that is passed on, if it can be read, for its model."""
     if not (request.header("content-type") or "").startswith("application/json"):
         return {}
     try:

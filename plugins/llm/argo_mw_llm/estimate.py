@@ -1,8 +1,8 @@
-"""Estimates of tokens before a call, and how far off they are.
+"""Estimates of tokens before a call, and their error.
 
 No provider here ships its tokenizer, so the estimate begins with characters (four to a token in
-English and code, one and a half to a token elsewhere) and is corrected, model by model, by what
-the providers' own counts turned out to be. Its error is measured all the time.
+English and code, one and a half to a token elsewhere) and is corrected for each model by the counts
+that its provider returns. Its error is measured continuously.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OVERHEAD = 8
 _LEARNING = 0.1
 _FIRST_ANSWER = 256
 _PER_MESSAGE = 9
-"""Tokens of a message's role and frame; as JSON, they come to as many."""
+"""Tokens of a message's role and frame, which as JSON have about as many."""
 _PROMPT = (
     *("system", "messages", "tools", "schema", "indicators", "news"),
     *("instructions", "input", "prompt", "text"),
@@ -71,7 +71,7 @@ class Estimator:
         return rough if learnt is None else max(1, round(rough * learnt.factor))
 
     def answer(self, model: str, limit: int) -> int:
-        """Return the answer's tokens to expect from *model*, *limit* at most."""
+        """Return the answer's tokens to expect from *model*, up to *limit*."""
         learnt = self._models.get(model)
         return min(limit, round(learnt.answer) if learnt else _FIRST_ANSWER)
 

@@ -36,8 +36,8 @@ from argo_mw_llm.wires import wire_of
 Send = Callable[[Mapping[str, object]], Awaitable[Answer]]
 
 _NOT_IN_KEY = frozenset({"stream", "user", "user_id", "request_id", "metadata"})
-"""Fields of a body that do not change the answer: names of users and numbers of requests (GLM's).
-``stream`` is a parameter of its own."""
+"""Fields of a body that do not change the answer: user names, and GLM's request ids. ``stream`` is
+a parameter of its own."""
 
 SAMPLE = "argo-mw-sample"
 """The header by which a client asks for one of several independent answers to its request."""
@@ -49,14 +49,14 @@ class Asked(Struct, frozen=True):
     Attributes:
         provider: The provider that it is for.
         body: Its body.
-        identity: Where it goes, and on whose account.
+        identity: Its endpoint and account.
         in_pieces: Whether its caller reads the body of the answer as it comes.
-        patience: Seconds that its caller waits for an answer while no request of its own is under
-            way, or ``None`` for as long as it takes. After that the SDK's own timeouts hold.
+        patience: Seconds for which its caller waits while its own request has not been sent, or
+            ``None`` for no limit. Once it is sent, the SDK's own timeouts hold.
         epoch: The moment of the data in the prompt.
         tenant: The tenant of the call, or ``None`` for the configured one.
-        sample: Which of several independent answers is asked for; "*" is one that no other call
-            gets.
+        sample: Which of several independent answers is asked for; "*" for an answer that is not
+            shared.
     """
 
     provider: str
@@ -70,11 +70,11 @@ class Asked(Struct, frozen=True):
 
 
 class Exchanged(Struct, frozen=True):
-    """What a request was answered with.
+    """The answer to a request.
 
     Attributes:
         answer: The answer.
-        outcome: What the chain says of it; ``None`` where it is an error's response.
+        outcome: The chain's outcome; ``None`` if the answer is an error response.
     """
 
     answer: Answer
@@ -90,12 +90,13 @@ async def exchange(argo: Argo, asked: Asked, send: Send) -> Answer:
 async def exchanged(caller: WebCaller, clock: Clock, asked: Asked, send: Send) -> Exchanged:
     """Return the answer to a request: a kept one, a shared one, or what *send* returns.
 
-    Callers that ask the same at the same time share one request and what it is answered with, an
-    error's status too: each client decides itself what to do about that. What ends without an
-    answer is only the sender's: its timeout, its broken connection. The others ask for themselves.
+    Callers that ask the same at the same time share one request and its response, even an error
+    response: each client decides itself whether to retry. If the request ends without a response,
+    such as by the sender's timeout or a broken connection, only its sender gets the error; the
+    others send their own.
 
     Args:
-        caller: Asks the chain, on behalf of the request's tenant.
+        caller: Asks the chain, for the request's tenant.
         clock: The time.
         asked: The request.
         send: Sends it, with some fields of its body changed.
@@ -128,7 +129,7 @@ async def exchanged(caller: WebCaller, clock: Clock, asked: Asked, send: Send) -
             if not _asks_again(attempt, failure, alone):
                 break
             alone = True
-    # Outside of the handler: what an SDK's client raised has the context and the cause that it had.
+    # Raised outside of the handler, so that the SDK's error keeps its own context and cause.
     raise attempt.error or error_for_client(failure)
 
 
@@ -139,7 +140,7 @@ async def _ask(caller: WebCaller, asked: Asked, attempt: _Attempt, *, alone: boo
         alone, sample = True, NOT_SHARED + uuid4().hex
     extensions = {
         SEND: attempt.send,
-        # A client's own timeout ends its request: its user expects that of the SDK.
+        # A client's own timeout ends its request, as users of the SDK expect.
         ENDS_WITH_CALLERS: True,
         OWN_FAILURES: True,
         ALONE: alone,
@@ -157,9 +158,9 @@ async def _ask(caller: WebCaller, asked: Asked, attempt: _Attempt, *, alone: boo
 
 
 def as_json(body: Mapping[str, object]) -> dict[str, object]:
-    """Return *body* as plain data; an SDK may take its own objects too, and makes JSON of them.
+    """Return *body* as plain data; SDKs also accept objects of their own.
 
-    What is known to nobody is like nothing else, so that its answer is for nobody else.
+    An unknown object becomes a unique value, so that its answer is not shared.
     """
     plain: dict[str, object] = json.loads(json.dumps(body, default=_plain))
     return plain
@@ -173,11 +174,11 @@ def _plain(value: object) -> object:
 
 
 class _Attempt:
-    """The request of one caller, if the chain sends that and not another's.
+    """The request of one caller, which the chain may send.
 
     Attributes:
         sent: Whether it was sent.
-        error: What sending it raised.
+        error: The error that sending it raised.
     """
 
     def __init__(self, send: Send, stop_waiting: Callable[[], object]) -> None:
@@ -195,16 +196,16 @@ class _Attempt:
         except ExchangeFailed:
             raise
         except BaseException as error:
-            # A transport may raise a CancelledError although nobody has cancelled its caller.
+            # A transport may raise CancelledError although its caller was not cancelled.
             if is_failure(error):
                 self.error = error
             raise
 
 
 def _asks_again(attempt: _Attempt, failure: UpstreamError, alone: bool) -> bool:
-    """Return whether a caller whose request was not sent asks for itself, after *failure*."""
+    """Return whether a caller whose request was not sent sends it after *failure*."""
     if attempt.sent or alone:
         return False
-    # Where there is no connection to be had, there is none for any of them.
+    # If no connection was free, there is none for the others either.
     raised = failure.raised
     return raised is None or ran_out_of_time(raised) or not never_sent(raised)

@@ -1,4 +1,4 @@
-"""Failures: what to do about providers' errors, by their status and by what the profile says."""
+"""Failures: what to do about providers' errors, by status and by the profile's error table."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _BY_STATUS = {
 _NO_RULES = Errors()
 _MAX_MESSAGE = 300
 _MAX_READ = 5000
-"""Characters of a code or a message that are read."""
+"""The most characters of a code or message that are read."""
 
 
 class ProviderFailed(UpstreamError):
     """A provider did not answer.
 
     Attributes:
-        billed: Whether the request may cost something; an error status never does.
+        billed: Whether the request may cost something; with an error status it does not.
     """
 
     billed = False
@@ -53,9 +53,9 @@ def from_status(
         status: The status.
         body: The body, as bytes or as its JSON.
         headers: The headers.
-        errors: What the provider's errors mean whose status would tell something wrong.
+        errors: The meaning of errors whose status is misleading.
     """
-    # Secrets are struck out before anything is cut: half of one would not be recognized.
+    # Secrets are removed before the text is cut, since half of one would not be recognized.
     code, message = (redact(text)[:_MAX_READ] for text in _code_and_message(body))
     text = f"{status} {code}: {message}" if code else f"{status}: {message}"
     msg = f"upstream {provider!r} answered {text[:_MAX_MESSAGE]}"
@@ -85,9 +85,9 @@ def broken_off(provider: str, host: str, error: BaseException) -> ProviderFailed
 
 
 def _cause(error: BaseException) -> str:
-    """Return why *error* came about, in the words of what is at its root, if that is the network.
+    """Return the root cause of *error*, with its message if it is of the network.
 
-    Of all else only the type is shown: the text may hold a part of the request.
+    Of any other error only the type is shown, since its text may contain part of the request.
     """
     import httpx2
 
@@ -99,7 +99,7 @@ def _cause(error: BaseException) -> str:
 
 
 def answered_too_much(provider: str, error: BaseException) -> ProviderFailed:
-    """Return the error for an answer that is larger than allowed; it costs something."""
+    """Return the error for an answer that is larger than allowed, which still costs something."""
     failed = ProviderFailed(f"upstream {provider!r} was cut off: {error}", upstream=provider)
     failed.billed = True
     return failed
@@ -114,7 +114,7 @@ def never_sent(error: BaseException) -> bool:
 
 
 def ran_out_of_time(error: BaseException) -> bool:
-    """Return whether *error* means that the one who asked waits no longer."""
+    """Return whether *error* means that the caller's time is up."""
     import httpx2
 
     late = (httpx2.TimeoutException, TimeoutError, asyncio.CancelledError)
@@ -122,7 +122,7 @@ def ran_out_of_time(error: BaseException) -> bool:
 
 
 def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield *error* and its causes, each once: they may lead in a circle."""
+    """Yield *error* and its causes, each once, since they may be circular."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         yield error
@@ -148,7 +148,7 @@ def _code_and_message(body: object) -> tuple[str, str]:
 
 
 def _plain(written: object) -> str:
-    """Return text and numbers as text; what else there is may be nested too deeply for that."""
+    """Return *written* as text if it is text or a number, else ""."""
     return str(written) if isinstance(written, (str, int, float)) else ""
 
 

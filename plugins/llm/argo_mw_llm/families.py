@@ -1,4 +1,4 @@
-"""Families: one name for a model, whatever its vendors, clouds and snapshots call it."""
+"""Families: one name for a model that vendors, clouds and snapshots name differently."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from functools import lru_cache
 
 _VENDOR = re.compile(r"^(?:[a-z]+(?:-[a-z]+)*\.)+(?=[a-z])")
-"""Labels of a cloud, such as ``us.anthropic.``; versions such as ``glm-5.3`` hold digits."""
+"""Prefixes of a cloud, such as ``us.anthropic.``; unlike versions such as ``glm-5.3``, they contain
+no digits."""
 _SUFFIX = re.compile(
     r"""(?: (?<=\d)-v\d+ | -v\d+:\d+  # versions of clouds
           | (?s::.*) | (?s:@.*) | \[[^\[\]]*\]  # variants, lengths of context

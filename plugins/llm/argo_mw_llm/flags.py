@@ -29,7 +29,7 @@ def _providers(table: Mapping[str, object]) -> Mapping[str, Mapping[str, object]
     """Return the tables of the providers that *table* leads to, with those of the plugin."""
     found: dict[str, Mapping[str, object]] = tomllib.loads(_SHIPPED.read_text("utf-8"))
     default = found.pop(_DEFAULT)
-    # Their tables may stand in the plugin's own, where they once were.
+    # Their tables may also be at their former place, directly in the plugin's table.
     older = {name: table[name] for name in found if table.get(name) is not None}
     for tables in (older, table.get("providers", {})):
         for name, one in cast("Mapping[str, Mapping[str, object]]", tables).items():

@@ -1,4 +1,4 @@
-"""JSON that others wrote: read strictly, or not at all."""
+"""JSON from other programs, read strictly."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def read_json(text: str | bytes, *, strict: bool = False) -> object:
 
     Args:
         text: The text; bytes in UTF-8, UTF-16 or UTF-32.
-        strict: Whether an object that states a key twice is refused, and so are ``NaN``,
-            infinities, and bytes that are not UTF-8. Readers differ on which of two values counts,
-            so that a text which one of them has checked may say something else to another.
+        strict: Whether to refuse duplicate keys, ``NaN``, infinities, and bytes that are not UTF-8.
+            Readers differ on which of two values counts, so a text that we have checked may mean
+            something else to the provider.
 
     Raises:
         ValueError: It is not JSON, is nested too deeply, or *strict* refuses it.

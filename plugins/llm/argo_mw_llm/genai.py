@@ -1,7 +1,7 @@
 """Prices of the package genai-prices, for models that the price table does not have.
 
-Only what that package documents is used: it is asked what amounts of tokens cost, and the price of
-one follows. Of prices that depend on the hour, the dearest of a day counts.
+Only the package's documented interface is used: it computes the cost of amounts of tokens, from
+which prices follow. If a price depends on the hour, the highest of the day counts.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from argo_mw_llm.prices import Above, Price
 
 _FEW = 1_000
 _MANY = 4_000_000
-"""Tokens of a prompt that is short, and of one that is longer than any model takes."""
+"""The tokens of a short prompt, and of one longer than any model accepts."""
 _MILLION = 1_000_000
 _HOURS = 24
 _LIFETIME = 3600.0
-"""Seconds for which a price that was found is taken to hold: the package may have newer ones."""
+"""Seconds after which a price is looked up again, since the package may have a newer one."""
 _MAX_MODELS = 4_096
 _TIERS = ("flex", "priority")
 
 
 class GenaiPrices:
-    """The prices of genai-prices, looked up as they are asked for.
+    """The prices of genai-prices, looked up when they are needed.
 
     Args:
-        clock: The time.
-        urls: Where the providers' APIs are, by their names: by them, the package knows providers.
+        clock: The clock.
+        urls: The URLs of the providers' APIs, by name; the package identifies providers by URL.
         update: Whether newer prices are fetched over the network, each hour.
 
     Raises:
@@ -52,12 +52,12 @@ class GenaiPrices:
         self._known: dict[tuple[str, str], tuple[float, Price | None]] = {}
 
     def start(self) -> None:
-        """Begin to fetch newer prices, in a thread of that package's own."""
+        """Start fetching newer prices, in the package's own thread."""
         if self._updates is not None:
             self._updates.start()
 
     def stop(self) -> None:
-        """Fetch no more of them."""
+        """Stop fetching newer prices."""
         updates, self._updates = self._updates, None
         if updates is not None:
             updates.stop()
@@ -73,7 +73,7 @@ class GenaiPrices:
         return known[1]
 
     def _find(self, model: str, provider: str) -> Price | None:
-        # Never by the model alone: what one provider asks for it says nothing of another.
+        # Never by the model alone, since providers charge different prices for one model.
         named = [{"provider_id": provider}] if provider else []
         if provider in self._urls:
             named.insert(0, {"provider_api_url": self._urls[provider]})
@@ -86,12 +86,12 @@ class GenaiPrices:
 
 
 class _Asked:
-    """What genai-prices answers about one model.
+    """Reads the prices of one model from genai-prices.
 
     Args:
         package: The package.
         model: The model.
-        names: How the provider is named.
+        names: The arguments that identify the provider.
         time: Seconds since the epoch.
     """
 
@@ -104,11 +104,11 @@ class _Asked:
         self._at = max(hours, key=self._total_at)
 
     def price(self) -> Price | None:
-        """Return the price, or ``None`` where it is none: what costs nothing must be configured.
+        """Return the price, or ``None`` if it is zero: a free model must be configured.
 
         Raises:
-            LookupError: The package does not know the model, or the provider.
-            ValueError: It cannot say.
+            LookupError: The package does not know the model or the provider.
+            ValueError: It cannot compute a price.
         """
         prompt, output = self._each(input_tokens=_FEW), self._each(output_tokens=_FEW)
         if not prompt and not output:
@@ -120,7 +120,7 @@ class _Asked:
         return Price(
             prompt,
             output,
-            # What the package has no price for, it prices like what it is a part of.
+            # If the package has no price for a part, it applies the price of the whole.
             write_5m=write,
             write_1h=long if long != write else None,
             read=self._each(input_tokens=_FEW, cache_read_tokens=_FEW),
@@ -149,11 +149,11 @@ class _Asked:
         return self._total(input_tokens=_FEW, output_tokens=_FEW)
 
     def _each(self, **usage: int) -> float:
-        """Return US dollars per million of *usage*, each part of which are a thousand tokens."""
+        """Return the price per million tokens of *usage*, in which each part is a thousand."""
         return round(self._total(**usage) / _FEW * _MILLION, 9)
 
     def _above(self, prompt: float) -> Above | None:
-        """Return the price of long prompts, if they have another: from the shortest of them on."""
+        """Return the price of long prompts, if it differs, and from how many tokens on it holds."""
         if round(self._of_prompt(_MANY), 6) == round(prompt, 6):
             return None
         short, long = _FEW, _MANY

@@ -1,11 +1,11 @@
-"""Identity: where a request of an SDK goes, and on whose account.
+"""Identity: the endpoint and account of an SDK's request.
 
-Two clients may ask the same of one model and still be owed different answers: they ask another
-server, another deployment, other beta features, or pay with another key. What divides them is part
-of the key of a call, as a digest, so that no credential is.
+Two clients may ask one model the same and still need different answers: they ask different servers,
+deployments or beta features, or pay with different keys. What distinguishes them is part of a
+call's key, as a digest, so that no credential is in it.
 
-Whatever is not known to leave answers alone divides them: a header too many costs a request, one
-too few gives a client the answer of another.
+All headers count that are not known to leave answers alone: one too many costs a request, one too
+few gives a client the answer of another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from attrs import frozen
 from argo_mw.plugin import is_of_balancer, leaves_answers_alone
 
 _INDIFFERENT = frozenset(["accept", "accept-encoding", "content-type", "x-title"])
-"""Headers from which no answer of a model follows, beside those that trace, count and carry."""
+"""Headers that do not change a model's answer, beside those of tracing and transport."""
 
 _MAX_URLS: Final = 16
 
@@ -33,33 +33,33 @@ _accounts: WeakKeyDictionary[object, str] = WeakKeyDictionary()
 
 @frozen
 class Identity:
-    """Where a request goes, and on whose account.
+    """The endpoint and account of a request.
 
     Attributes:
         endpoint: Its URL, without query and credentials.
-        account: A digest of its query, of the headers that may decide, and of its credential.
+        account: A digest of its query, the headers that count, and its credential.
     """
 
     endpoint: str
     account: str
 
     def evolved(self, *facts: str) -> Identity:
-        """Return the identity of a request that differs in *facts* too."""
+        """Return the identity with *facts* added to what distinguishes it."""
         return Identity(self.endpoint, _digest((self.account, *facts)))
 
 
 class Remembered(Generic[T]):
-    """What the last request of a client to each URL came to, which the next one mostly does too.
+    """Remembers the identity of a client's last request to each URL, mostly that of the next too.
 
-    Making an identity takes 25 µs, comparing what it is made of 2. Nothing is held here that the
-    client itself does not hold.
+    Making an identity takes 25 µs, comparing what it is made of 2. Only the client itself is
+    referred to, so nothing else lives longer.
     """
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[object, T]] = {}
 
     def of(self, url: str, made_of: object, make: Callable[[], T]) -> T:
-        """Return what a request to *url* comes to: what *make* returns, if *made_of* is new."""
+        """Return the identity of a request to *url*, made by *make* if *made_of* has changed."""
         last = self._last.get(url)
         if last is None or last[0] != made_of:
             if len(self._last) >= _MAX_URLS:
@@ -76,7 +76,7 @@ def identity_of(
     Args:
         url: The whole URL.
         headers: Names and values of all headers.
-        facts: What else divides clients, such as a credential that a header does not show.
+        facts: What else distinguishes clients, such as a credential that no header shows.
     """
     host = url.netloc.decode("ascii", "replace")
     endpoint = f"{url.scheme}://{host}{url.path.rstrip('/')}"
@@ -88,14 +88,14 @@ def identity_of(
 
 
 def nobody_else(path: str) -> Identity:
-    """Return an identity that no other request to *path* has: its answer is for nobody else."""
+    """Return an identity that no other request to *path* has, so that its answer is not shared."""
     return Identity(path, uuid4().hex)
 
 
 def account_of(credential: object) -> str:
-    """Return a name for *credential*, an object that makes keys, while it exists.
+    """Return a name for *credential*, an object that provides keys, for as long as it exists.
 
-    One that cannot be remembered gets another name each time, and so shares nothing.
+    One without weak references gets another name each time, and so shares nothing.
     """
     try:
         return _accounts.setdefault(credential, uuid4().hex)

@@ -1,4 +1,4 @@
-"""Clients that a library makes by itself, with the chain in between."""
+"""Puts the chain into clients that a library makes itself."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def instrument(
             uses the client, else the configured one.
 
     Returns:
-        What ends it. The clients that were made until then keep the chain.
+        A function that ends it. Clients made until then keep the chain.
     """
     undo = ExitStack()
     blocking = isinstance(argo, BlockingArgo)
     _instrument_anthropic(undo, chain(argo, epoch=epoch, tenant=tenant), blocking=blocking)
     if openai is not None:
-        # Refused here, where there is no such provider, and not when a client is made.
+        # An unknown provider is refused here, not when a client is made.
         made = partial(transport, argo, openai, epoch=epoch, tenant=tenant)
         made()
         _instrument_openai(undo, made, blocking=blocking)
@@ -57,7 +57,7 @@ def _instrument_anthropic(undo: ExitStack, middleware: object, *, blocking: bool
 
     def with_chain(given: Mapping[str, Any]) -> Mapping[str, Any]:
         before = given.get("middleware") or ()
-        # A client that is copied hands its middleware on.
+        # A copy of a client has its middleware already.
         return {**given, "middleware": [*(m for m in before if m is not middleware), middleware]}
 
     _change(undo, anthropic.Anthropic if blocking else anthropic.AsyncAnthropic, with_chain)
@@ -80,7 +80,7 @@ def _instrument_openai(undo: ExitStack, between: Callable[[], Any], *, blocking:
 def _change(
     undo: ExitStack, kind: Any, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 ) -> None:
-    """Let *change* decide the arguments that objects of *kind* are made with, until *undo*."""
+    """Let *change* adapt the arguments with which objects of *kind* are made; return the undo."""
     original, in_use = kind.__init__, [True]
 
     def make(self: Any, *arguments: Any, **options: Any) -> None:

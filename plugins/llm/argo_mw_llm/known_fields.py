@@ -1,7 +1,7 @@
-"""What a request may hold under a budget: everything here is known not to change its price.
+"""The fields that a request may have under a budget: none of them adds to its price.
 
-Whatever is not named here is refused, so that a field that a provider invents tomorrow cannot
-cost more than what was held.
+All others are refused, so that a field that a provider adds tomorrow cannot cost more than what was
+held.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ CHAT = _ALL.union(
         "vl_high_resolution_images",
     ]
 )
-"""Fields of a chat completion, of OpenAI and of providers with its protocol."""
+"""Fields of a chat completion, of OpenAI and of other providers with its protocol."""
 
 COMPLETIONS = frozenset(
     [
@@ -139,7 +139,7 @@ RESPONSE_ITEMS = frozenset(
         "reasoning",
     ]
 )
-"""Types of the items of a response's input that are sent along, and nothing else."""
+"""Types of items in a response's input whose content is in the request."""
 
 USUAL_VALUES: Mapping[str, tuple[object, ...]] = {
     "service_tier": ("auto", "default", "standard", "standard_only"),
@@ -179,10 +179,10 @@ TEXT_BLOCKS = frozenset(
         "tool_use",
     ]
 )
-"""Types of content that are text, and nothing else."""
+"""Types of content that are only text."""
 
 NESTED_BLOCKS = frozenset(["search_result", "tool_result"])
 """Types of content that hold other content."""
 
 CLIENT_TOOLS = ("bash_", "computer_", "memory_", "text_editor_")
-"""What the types of tools begin with that the provider describes and the client runs."""
+"""Prefixes of the types of tools that the provider defines and the client runs."""

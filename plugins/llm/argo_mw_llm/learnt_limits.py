@@ -1,8 +1,8 @@
-"""Limits that providers tell with their answers, kept to before a request goes beyond them.
+"""Rate limits that providers report with their answers, observed before a request exceeds them.
 
 Sources: docs.claude.com/en/api/rate-limits, platform.openai.com/docs/guides/rate-limits. Both
-refill steadily, and say when all of a limit will be there again. A provider that names neither
-requests nor tokens has a window that opens at once.
+refill steadily, and report when a limit will be full again. A provider whose headers name neither
+requests nor tokens has a window that refills at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from argo_mw.plugin import Clock, Left
 from argo_mw_llm.families import family_of
 
 Headers = tuple[tuple[str, str], ...]
-"""Headers of an answer that tell limits."""
+"""The beginnings of the names of headers about limits."""
 
 _PREFIXES = (b"anthropic-ratelimit-", b"x-ratelimit-")
 _ANTHROPIC = re.compile(
@@ -34,30 +34,30 @@ _REQUESTS, _PROMPT, _OUTPUT, _TOKENS = "requests", "input-tokens", "output-token
 _MAX_MODELS = 1_000
 _MAX_WAIT = 86_400.0
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12
-"""What a moment in seconds or milliseconds since the epoch is above of, and no duration is."""
+"""A number above this is a time since the epoch, not a duration."""
 
 
 @frozen
 class Need:
-    """What a request takes of a provider's limits.
+    """How much of a provider's limits a request takes.
 
     Attributes:
-        prompt: Prompt tokens, about.
-        output: Tokens of the answer, about.
+        prompt: About how many prompt tokens.
+        output: About how many tokens of the answer.
     """
 
     prompt: int = 0
     output: int = 0
 
     def of(self, kind: str) -> int:
-        """Return what it takes of limits of *kind*."""
+        """Return how much it takes of limits of *kind*."""
         amounts = {_REQUESTS: 1, _PROMPT: self.prompt, _OUTPUT: self.output}
         return amounts.get(kind, self.prompt + self.output)
 
 
 @define
 class _Limit:
-    """One limit as it was told, in seconds of the monotonic clock."""
+    """One limit as it was reported, with times in monotonic seconds."""
 
     remaining: float
     limit: float
@@ -74,7 +74,7 @@ class _Limit:
         return self.remaining + max(0.0, self.limit - self.remaining) * share
 
     def wait(self, need: float, now: float) -> float:
-        """Return the seconds until *need* is left: of a limit that is smaller, until it is full."""
+        """Return the seconds until *need* is left, or until the limit is full if that is less."""
         need = min(need, self.limit)
         if self.left(now) >= need:
             return 0.0
@@ -85,10 +85,10 @@ class _Limit:
 
 
 class LearntLimits:
-    """What a provider has told of its limits, by account and model.
+    """The limits that a provider has reported, by account and model.
 
     Args:
-        clock: The time.
+        clock: The clock.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -98,11 +98,11 @@ class LearntLimits:
 
     @property
     def told(self) -> bool:
-        """Whether anything has been told."""
+        """Whether any limit was reported."""
         return bool(self._known or self._blocked)
 
     def learn(self, account: str, model: str, headers: Headers) -> None:
-        """Take up what an answer of *model* told *account* with its *headers*."""
+        """Remember the limits in the *headers* of an answer of *model* to *account*."""
         if not headers:
             return
         now = self._clock.monotonic()
@@ -115,7 +115,7 @@ class LearntLimits:
             self._known.popitem(last=False)
 
     def block(self, account: str, seconds: float) -> None:
-        """Keep *account* from asking for so many *seconds*."""
+        """Let requests of *account* wait for *seconds*."""
         if len(self._blocked) >= _MAX_MODELS:
             self._blocked.clear()
         self._blocked[account] = self._clock.monotonic() + min(seconds, _MAX_WAIT)
@@ -131,7 +131,7 @@ class LearntLimits:
     def standing(self, account: str = "") -> tuple[dict[str, Left], bool]:
         """Return what *account* has left, and whether it was asked to wait.
 
-        Of each kind of limit that of the model which has the least share left.
+        For each kind of limit, the model with the least share left counts.
         """
         now = self._clock.monotonic()
         least: dict[str, Left] = {}
@@ -143,12 +143,12 @@ class LearntLimits:
         return least, self._blocked.get(account, 0.0) > now
 
     def take(self, account: str, model: str, need: Need) -> None:
-        """Note that a request for *need* goes out, of which nothing has been told yet."""
+        """Subtract *need* for a request that is being sent, until its answer reports limits."""
         for kind, limit in self._known.get((account, family_of(model)), {}).items():
             limit.remaining -= need.of(kind)
 
     def give_back(self, account: str, model: str, need: Need) -> None:
-        """Take back :meth:`take`: the request was not sent."""
+        """Undo :meth:`take`, since the request was not sent."""
         for kind, limit in self._known.get((account, family_of(model)), {}).items():
             limit.remaining = min(limit.limit, limit.remaining + need.of(kind))
 
@@ -158,8 +158,8 @@ def _share(left: Left) -> float:
 
 
 def limits_in(headers: httpx2.Headers) -> Headers:
-    """Return those of *headers* that tell limits, with their date: moments are by that clock."""
-    # Of every answer, so by its bytes: to read each header as text takes ten times as long.
+    """Return the *headers* about limits, and ``Date``, whose clock their times are by."""
+    # Compared as bytes, since this is done for every answer: decoding takes ten times as long.
     raw = headers.raw
     told = [one for one in raw if one[0].lower().startswith(_PREFIXES)]
     if not told:
@@ -207,7 +207,7 @@ def _date(text: str, default: float) -> float:
 
 
 def _seconds(text: str | None, time: float) -> float | None:
-    """Return the seconds until the moment that *text* tells, or ``None`` if it tells none."""
+    """Return the seconds until the time in *text*, or ``None`` if it has none."""
     if text is None:
         return None
     number = _number(text)

@@ -1,4 +1,4 @@
-"""The guard that keeps to the limits that a provider tells with its answers."""
+"""The guard that observes the rate limits a provider reports with its answers."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from argo_mw_llm.accounting import Accounting, model_of
 from argo_mw_llm.learnt_limits import LearntLimits, Need
 
 MAX_WAIT = 1.0
-"""Seconds that a request waits for a limit before it is refused."""
+"""The most seconds that a request waits for a limit; then it is refused."""
 
 _BUSY = (503, 529)
-"""Statuses whose ``retry-after`` holds for all requests; that of a 429 the core keeps to."""
+"""Statuses whose ``retry-after`` holds for all requests; the core observes that of a 429."""
 
 
 class LimitGuard:
-    """Refuses what a provider would answer with a 429.
+    """Refuses requests that a provider would answer with a 429.
 
-    What was told holds in this process, for the account and the model of the answer. What another
-    process uses of a limit is known with the next answer.
+    A reported limit holds in this process, for the account and the model of the answer. What other
+    processes use of it is known with the next answer.
 
     Args:
         provider: The provider that is asked.
-        model: The model that is asked where a call names none.
-        limits: What the provider has told.
-        accounting: What requests are expected to take.
-        clock: The time.
+        model: The model for calls that name none.
+        limits: The reported limits.
+        accounting: Estimates what requests will take.
+        clock: The clock.
     """
 
     name = "llm limits"
@@ -71,7 +71,7 @@ class LimitGuard:
         self._taken[request] = taken
 
     async def dry_run(self, request: Request) -> str:
-        """Say how long *request* would wait.
+        """Describe how long *request* would wait.
 
         Raises:
             QuotaExceeded: As for :meth:`reserve`.
@@ -85,7 +85,7 @@ class LimitGuard:
         return f"would wait for {max(waits):.2f} s" if any(waits) else ""
 
     def standing(self) -> Standing:
-        """Return what is left of what the provider has told to the configured account."""
+        """Return what the configured account has left of the reported limits."""
         limits, asked_to_wait = self._limits.standing()
         return Standing(limits, {"pushed back": asked_to_wait})
 
@@ -98,7 +98,7 @@ class LimitGuard:
         return None
 
     async def release(self, request: Request) -> None:
-        """Give back what was noted for *request*, which was never sent."""
+        """Give back what was taken for *request*, which was never sent."""
         self._give_back(self._taken.pop(request, ()))
 
     def _give_back(self, taken: Iterable[tuple[str, str, Need]]) -> None:

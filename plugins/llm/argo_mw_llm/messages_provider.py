@@ -82,7 +82,7 @@ class MessagesProvider(Provider):
     def _open(self) -> anthropic.AsyncAnthropic:
         import anthropic
 
-        # Retries and deadlines are up to the chain.
+        # The chain handles retries and deadlines.
         return anthropic.AsyncAnthropic(
             api_key=self._key() or NO_KEY,
             base_url=self.profile.url,

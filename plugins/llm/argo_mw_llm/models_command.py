@@ -1,4 +1,4 @@
-"""``argo-mw models``: the models that can be asked, their prices, and where their keys are from."""
+"""``argo-mw models``: list the models that can be asked, their prices, and their keys' sources."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from argo_mw_llm.profiles import Profile
 
 @frozen
 class ModelRow:
-    """A model that has a price, or is asked by default.
+    """A model that has a price, or is a provider's default.
 
     Attributes:
-        provider: Who answers for it.
+        provider: Its provider.
         model: Its name.
-        default: Whether it is asked where none is named.
-        input: US dollars for a million tokens of a prompt, or ``None`` where that is not known.
+        default: Whether it is the provider's default.
+        input: US dollars for a million prompt tokens, or ``None`` if unknown.
         output: The same for tokens of an answer.
-        key: Where its key is from, or what is missing.
+        key: The source of its key, or what is missing.
     """
 
     provider: str
@@ -65,7 +65,7 @@ def rows_of(
 
     Args:
         profiles: The providers.
-        prices: What models cost.
+        prices: The prices of models.
         environ: The environment, which may hold keys.
     """
     rows = []
@@ -86,7 +86,7 @@ def rows_of(
 
 
 def _key(profile: Profile, environ: Mapping[str, str]) -> str:
-    """Return where the key of *profile* is from, in words that show nothing of it."""
+    """Return the source of the key of *profile*, without showing any of the key."""
     if not profile.needs_key:
         return "none needed"
     if profile.key:

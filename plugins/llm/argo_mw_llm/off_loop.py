@@ -1,4 +1,4 @@
-"""Work that would hold the event loop, in threads."""
+"""Runs in threads what would block the event loop."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MANY_BYTES: Final = 64 * 1024
-"""Bytes of a body that take a few milliseconds to become an SDK's objects."""
+"""The size of a body that takes a few milliseconds to become an SDK's objects."""
 
 _MAX_THREADS: Final = 10_000
-"""More than a process has callers that wait for a synchronous client, each in a thread anyway."""
+"""More threads than a process has callers of synchronous clients, each of which has a thread."""
 
 _senders = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="argo-mw:llm")
-# The loop's own executor has four threads more than cores: that many requests would be sent at
-# once, and all others of synchronous clients would wait for them.
+# The loop's own executor has four threads more than there are cores, which would limit synchronous
+# clients to that many requests at once.
 
 
 async def off_loop(
@@ -28,7 +28,7 @@ async def off_loop(
 ) -> T:
     """Return what *function* returns, called in a thread if there is *many* to do.
 
-    *many* says that the size, which a provider decides, would hold the event loop.
+    *many* tells that the provider sent so much that it would block the event loop.
     """
     if many:
         return await asyncio.to_thread(function, *arguments, **options)
@@ -36,7 +36,7 @@ async def off_loop(
 
 
 async def in_thread(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-    """Return what *function* returns, which waits for the network, from a thread of its own."""
+    """Return what *function* returns, called in a thread since it waits for the network."""
     context = contextvars.copy_context()
     call = partial(context.run, partial(function, *arguments, **options))
     return await asyncio.get_running_loop().run_in_executor(_senders, call)

@@ -1,4 +1,4 @@
-"""What a request must not leave open, since we would read it one way and its provider another."""
+"""Refuses requests that we would read in one way and their provider in another."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PARAMETERS: Final = re.compile(r";[^/]*")
 
 
 def check_encoding(request: WebRequest) -> None:
-    """Check that the body of *request* is declared as what it is read as: UTF-8, not compressed.
+    """Check that the headers of *request* declare its body as UTF-8 and not compressed.
 
     Raises:
-        ValueError: It is declared as something else.
+        ValueError: They declare something else.
     """
     encoding = request.header("content-encoding") or "identity"
     if encoding.strip().lower() != "identity":
@@ -31,11 +31,11 @@ def check_encoding(request: WebRequest) -> None:
 
 
 def check_path(method: str, path: str) -> None:
-    """Check that a request by *method* to *path*, which is passed on unread, is no question.
+    """Check that a request by *method* to *path*, which is passed on unread, asks for no answer.
 
     Raises:
-        BadParameter: A server that decodes the path, or takes small letters for capitals, would
-            answer it as one, and nothing would count what it costs.
+        BadParameter: A server that decodes the path, or ignores case, would answer it, and nothing
+            would count the cost.
     """
     if is_free(method, ""):
         return
@@ -49,7 +49,7 @@ def check_path(method: str, path: str) -> None:
 
 
 def models_in(body: object) -> set[str]:
-    """Return the names that *body* states for a model anywhere, also in the requests of a batch."""
+    """Return all names of models in *body*, including those in the requests of a batch."""
     found, left = set(), [body]
     while left:
         part = left.pop()

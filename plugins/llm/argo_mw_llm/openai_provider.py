@@ -1,4 +1,4 @@
-"""Providers that are asked through the openai SDK: what their wires have in common."""
+"""The base of providers that are asked through the openai SDK."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import openai
 
 Vectors = tuple[Sequence[tuple[float, ...]], str, Usage | None]
-"""Vectors in the order of their texts, the model, and the tokens that all of them took."""
+"""The vectors in the order of their texts, the model, and the tokens of all texts."""
 
 
 class OpenAiProvider(Provider):
@@ -33,10 +33,10 @@ class OpenAiProvider(Provider):
         Args:
             texts: The texts.
             model: The model.
-            dimensions: How long the vectors are; 0 for the model's own length.
+            dimensions: The length of the vectors; 0 for the model's own.
 
         Raises:
-            ProviderFailed: They did not come.
+            ProviderFailed: The provider did not answer.
         """
         body: dict[str, Any] = {"input": list(texts), "model": model}
         if dimensions:

@@ -16,18 +16,18 @@ from argo_mw_llm.wires import wire_of
 
 EXCHANGE = "_exchange"
 EMBEDDINGS = "_embeddings"
-"""What the upstream that embeds texts adds to the name of its provider."""
+"""The suffix of the upstream that embeds texts, behind the name of its provider."""
 NOT_SHARED = "*"
-"""What the sample of a call begins with whose answer no other call gets."""
+"""The prefix of the sample of a call whose answer is not shared."""
 VOICE = "voice_"
 _OTHER_TASK = "other"
-"""What is asked where nothing of the request is known: images, fine-tuning."""
+"""The task of requests of which nothing is known, such as for images or fine-tuning."""
 JSON = Mapping[str, object]
 _ROLES = ("user", "assistant", "tool")
 _LIFETIMES = ("", "5m", "1h")
 _COMPLETE_TIMEOUT = 120.0
 _EXCHANGE_TIMEOUT = 3600.0
-"""Longer than the SDKs wait by default: a deadline is up to them."""
+"""Longer than the SDKs' default timeout, so that deadlines are the SDKs' own."""
 
 
 @operation(
@@ -60,7 +60,7 @@ def complete(
 
 
 def operations(config: LlmConfig) -> list[AnyOperation]:
-    """Return the operations; their keys include the models that answer unless one is given."""
+    """Return the operations; their keys include the models that answer by default."""
     profiles = config.profiles.values()
     defaults = ",".join(profile.model for profile in profiles)
 
@@ -115,10 +115,10 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
 
 
 def _complete_form(given: dict[str, object], defaults: str, max_tokens: int) -> dict[str, object]:
-    """Bring the parameters of ``complete`` into one form.
+    """Normalize the parameters of ``complete``.
 
     Raises:
-        BadParameter: One of them cannot be used, or they do not go together.
+        BadParameter: One of them cannot be used, or they do not fit each other.
     """
     given["messages"] = _messages(given["messages"])
     given["tools"] = _sequence("tools", given["tools"])
@@ -139,7 +139,7 @@ def _complete_form(given: dict[str, object], defaults: str, max_tokens: int) -> 
 
 
 def _opinion_form(given: dict[str, object], defaults: str) -> dict[str, object]:
-    """Bring the parameters of an opinion into one form.
+    """Normalize the parameters of an opinion.
 
     Raises:
         BadParameter: One of them cannot be used.
@@ -185,7 +185,7 @@ def _embedding(config: LlmConfig) -> AnyOperation:
 
 
 def voices_of(config: LlmConfig) -> Sequence[str]:
-    """Return the voices for which providers are asked for opinions."""
+    """Return the voices that consist of providers' opinions."""
     return [*dict.fromkeys(one.opinion for one in config.profiles.values() if one.opinion)]
 
 
@@ -231,7 +231,7 @@ def _task(parameters: Mapping[str, object]) -> str:
 
 
 def no_completion(value: object) -> str | None:
-    """Return what keeps *value* from being an answer, or ``None``."""
+    """Return why *value* is no answer, or ``None``."""
     if isinstance(value, AnswerStream):
         return None
     if not isinstance(value, Completion):
@@ -244,21 +244,21 @@ def no_completion(value: object) -> str | None:
 
 
 def no_opinion(value: object) -> str | None:
-    """Return what keeps *value* from being an opinion, or ``None``."""
+    """Return why *value* is no opinion, or ``None``."""
     if isinstance(value, Malformed):
         return value.why
     return None if isinstance(value, Opinion) else f"a {type(value).__name__} is not an opinion"
 
 
 def no_embedding(value: object) -> str | None:
-    """Return what keeps *value* from being an embedding, or ``None``."""
+    """Return why *value* is no embedding, or ``None``."""
     if not isinstance(value, Embedding):
         return f"a {type(value).__name__} is not an embedding"
     return None if value.vector else f"{value.model} gave an empty vector"
 
 
 def opinions_apart(kept: object, fresh: object) -> float | None:
-    """Return 1 for opposite or other actions, else how far their confidences are apart."""
+    """Return 1 for different actions, else the difference of the confidences."""
     if not (isinstance(kept, Opinion) and isinstance(fresh, Opinion)):
         return None
     return 1.0 if kept.action != fresh.action else abs(kept.confidence - fresh.confidence)
@@ -273,7 +273,7 @@ def completions_apart(kept: object, fresh: object) -> float | None:
 
 
 def confidence(value: object) -> float:
-    """Return how sure an opinion is, for strategies that compare opinions."""
+    """Return the confidence of an opinion, for strategies that compare opinions."""
     return value.confidence if isinstance(value, Opinion) else 0.0
 
 
@@ -301,7 +301,7 @@ def _sequence(name: str, given: object) -> list[object]:
 
 
 def _plain(value: object) -> object:
-    """*value* as a number of Python's own, if it is one: frames hold numpy's."""
+    """Return *value* as a number of Python, if it is one of numpy, as frames have them."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return value
     return int(value) if isinstance(value, Integral) else float(value)
@@ -317,7 +317,7 @@ def _positive(name: str, given: object, default: int) -> int:
 
 
 def _sample(given: object) -> str:
-    """Return the name of a sample: equal questions with different ones are asked apart."""
+    """Return the name of a sample: equal questions with different samples share no answer."""
     sample = str(given)
     if sample.startswith(NOT_SHARED):
         msg = f"sample is {given!r:.40}; give a name or a number, and each sample its own"

@@ -1,4 +1,4 @@
-"""Requests to a provider, made of those that clients have sent to us."""
+"""Requests to a provider, made from requests of the gateway's clients."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _NOT_PASSED_ON: Final = frozenset(
         "x-real-ip",
     ]
 )
-"""Headers of the connection to us, of browsers, and of the proxies in between."""
+"""Headers that are not passed on: of the connection to us, of browsers, and of proxies."""
 _PREFIXES: Final = (_OURS, "sec-", "x-forwarded-")
 _DECODABLE: Final = "gzip, deflate"
 
 _TIMEOUTS: Final = {"connect": 10.0, "read": 600.0, "write": 60.0, "pool": 30.0}
-"""Seconds; a model may think for minutes before it says anything."""
+"""The timeout in seconds: a model may think for minutes before its first output."""
 
 
 @frozen
@@ -59,8 +59,8 @@ class Outgoing:
         url: Its URL.
         headers: Its headers, with the credential.
         body: The client's body.
-        identity: Where it goes, and on whose account.
-        key: The key that is ours in it, or "".
+        identity: Its endpoint and account.
+        key: Our key, if it is in the request, or "".
     """
 
     method: str
@@ -77,7 +77,7 @@ class Outgoing:
 
     def request(self, body: bytes) -> httpx2.Request:
         """Return the request with *body*."""
-        # httpx2 itself would take ASCII alone; these are the bytes that came.
+        # As the bytes that came, since httpx2 would accept only ASCII text.
         return httpx2.Request(
             self.method,
             self.url,
@@ -92,14 +92,14 @@ class Outgoing:
 def outgoing(
     request: WebRequest, profile: Profile, key: str, path: str, *, unread: bool = False
 ) -> Outgoing:
-    """Return *request* as the provider of *profile* gets it.
+    """Return *request* as it is sent to the provider of *profile*.
 
     Args:
-        request: What the client sent. A credential that is still in it is the client's own.
+        request: The client's request. A credential that is still in it is the client's own.
         profile: The provider.
         key: Our key for it, or "".
         path: The path, below the provider's URL.
-        unread: Whether its answer is passed on as it comes, so that nothing may compress it.
+        unread: Whether its answer is passed on as it comes, so that it must not be compressed.
     """
     headers = [
         (name, value)
@@ -122,14 +122,14 @@ def has_credential(headers: Sequence[tuple[str, str]]) -> bool:
 
 
 def path_below(profile: Profile, path: str) -> str:
-    """Return *path*, as a client has it, below the URL of *profile*, as its SDK takes that."""
+    """Return the client's *path* relative to the URL of *profile*, as the SDK expects it."""
     if profile.wire is not MESSAGES and path.startswith("/v1/"):
         return path[3:]
     return path
 
 
 def with_fields(content: bytes, body: Mapping[str, object], fields: Mapping[str, object]) -> bytes:
-    """Return *content*, the JSON of *body*, with *fields* besides; all else stays as it was."""
+    """Return *content*, the JSON of *body*, with *fields* added and all else unchanged."""
     if not fields:
         return content
     end = content.rstrip()

@@ -1,4 +1,4 @@
-"""The response to one request of an SDK, for its own caller as it came."""
+"""The response to a request of an SDK, which its own caller gets as it came."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ _FOR_ALL = _by_bytes(
     "openai-project",
     "openai-version",
 )
-"""Headers that hold for everyone who is served the answer: they have one account."""
+"""Headers that hold for all callers that are served the answer, since they have one account."""
 _ADVICE = _by_bytes("retry-after", "retry-after-ms", "x-should-retry", "location")
 
 
 class Intake(Struct, frozen=True):
-    """Where an application takes answers in.
+    """The settings with which an application reads answers.
 
     Attributes:
         tasks: The owner of the tasks that read streams.
-        max_bytes: Bytes of an answer that are taken in at most.
+        max_bytes: The most bytes of an answer.
     """
 
     tasks: Tasks
@@ -67,27 +67,26 @@ class Intake(Struct, frozen=True):
 
 
 def intake_of(argo: Argo) -> Intake:
-    """Return where *argo* takes answers in, by its configuration."""
+    """Return the settings with which *argo* reads answers."""
     return Intake(context_of(argo).tasks, config_of(argo, LlmConfig).max_decoded_bytes)
 
 
 class OwnResponse(Generic[R]):
-    """What came in answer to one request of an SDK, for its own caller.
+    """The response to one request of an SDK, for its own caller.
 
-    That caller gets the very response that came, whose body alone has been read: headers, times and
-    addresses are its own. Callers who are served a kept answer get only the headers that hold for
-    everyone.
+    That caller gets the response object itself, with its own headers, times and addresses; only its
+    body has been read. Callers who are served a kept answer get only the headers that hold for all.
 
     Args:
-        intake: Where the answer is taken in.
+        intake: The settings with which the answer is read.
         provider: The provider that is asked.
         wire: The protocol of its answers.
         body: The body of the request.
         in_pieces: Whether its caller reads the body of the answer as it comes.
-        readable: Makes of an answer in pieces the body that its caller reads, in place of the
+        readable: Returns the body from which its caller reads a streamed answer, in place of the
             given one.
-        hides_usage: Whether the event of a stream that reports its usage is kept from all callers:
-            none of them has asked for it.
+        hides_usage: Whether the event that reports a stream's usage is hidden from all callers,
+            since none of them asked for it.
     """
 
     def __init__(
@@ -111,7 +110,7 @@ class OwnResponse(Generic[R]):
         self._came: tuple[Answer, httpx2.Response, R] | None = None
 
     async def take(self, response: httpx2.Response, view: R) -> Answer:
-        """Return the answer in *response*, and remember *view*, what its SDK makes of it.
+        """Return the answer in *response*, and remember *view*, its SDK's view of it.
 
         Raises:
             ExchangeFailed: It is an error, damaged, or larger than allowed.
@@ -122,7 +121,7 @@ class OwnResponse(Generic[R]):
             try:
                 answer = await self._whole(response)
             except ExchangeFailed as error:
-                # What is larger than allowed was not read: its caller gets what stands for it.
+                # A body that is too large was not read; its caller gets an error response instead.
                 if error.response is not None and not isinstance(error.__cause__, BodyTooLarge):
                     self._came = error.response, response, view
                 raise
@@ -130,10 +129,10 @@ class OwnResponse(Generic[R]):
         return answer
 
     def of(self, answer: Answer) -> R | None:
-        """Return what came for the caller of this request, if *answer* is what came.
+        """Return the response for the caller of this request, if *answer* came with it.
 
-        Once: that caller alone holds it from then on, and ends what it drops. A stream of *answer*
-        is made readable on its loop.
+        Returns it once: from then on it belongs to that caller. A stream in *answer* is made
+        readable on its loop.
         """
         if self._came is None:
             return None
@@ -182,7 +181,7 @@ class OwnResponse(Generic[R]):
         return stream
 
     def _too_large(self, error: BodyTooLarge) -> ExchangeFailed:
-        """Return the error for a response that is larger than allowed; its SDK does not retry."""
+        """Return the error for a response that is larger than allowed, which no SDK retries."""
         failure = answered_too_much(self._provider, error)
         failed = ExchangeFailed(str(failure), upstream=self._provider)
         failed.billed = True
@@ -210,7 +209,7 @@ def raw_response_of(
         failed = ExchangeFailed(
             str(failure),
             upstream=provider,
-            action=Action.SWITCH,  # retrying is up to the SDK
+            action=Action.SWITCH,  # the SDK decides whether to retry
             retry_after=failure.retry_after,
             status=status,
         )
@@ -231,7 +230,7 @@ def raw_response_of(
 
 
 def _read(kind: str, wire: Wire, content: bytes) -> tuple[Usage | None, str, str]:
-    """Return usage, model and stop of an answer; one in events may have been read whole.
+    """Return usage, model and stop of an answer, which may be a stream that was read completely.
 
     Raises:
         ValueError: It is damaged.
@@ -244,7 +243,7 @@ def _read(kind: str, wire: Wire, content: bytes) -> tuple[Usage | None, str, str
 
 
 def _conceal_credentials(headers: Mapping[str, str]) -> None:
-    """Have the key that a request was sent with struck out of every message: errors echo keys."""
+    """Register the request's key as a secret, to be removed from messages: errors echo keys."""
     for name in ("authorization", "x-api-key", "api-key"):
         key = headers.get(name, "").removeprefix("Bearer ")
         if key:
@@ -252,7 +251,7 @@ def _conceal_credentials(headers: Mapping[str, str]) -> None:
 
 
 def _named(names: Mapping[bytes, str], response: httpx2.Response) -> tuple[tuple[str, str], ...]:
-    # By their bytes: to ask for a name decodes all headers again.
+    # Compared as bytes, since looking up a name decodes all headers each time.
     there: dict[bytes, bytes] = {}
     for raw_name, value in response.headers.raw:
         name = raw_name.lower()

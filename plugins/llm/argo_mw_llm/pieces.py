@@ -1,9 +1,9 @@
-"""Pieces of a body: neither so small that there are too many, nor too large to read in a moment.
+"""Pieces of a body: neither so small that there are too many, nor too large to read at once.
 
 A server decides in which pieces a body comes: a byte in each, or ten thousand events in one. The
-SDKs gather the pieces of a whole answer in a list, where each takes some fifty bytes more; they
-read all events of a piece before anything else has its turn; and they copy what they have of an
-event for each further line and piece of it.
+SDKs collect the pieces of a whole answer in a list, where each takes some fifty bytes more; they
+read all events of a piece without yielding to other tasks; and they copy what they have of an event
+for each further line and piece of it.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from typing import Final, Protocol
 import httpx2
 
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of one event of a stream at most; the last one of some holds the whole answer."""
+"""The most bytes of one event of a stream; the last event of some contains the whole answer."""
 MAX_EVENT_LINES: Final = 1000
-"""Lines of one event at most: of those that providers send, each has three or fewer."""
+"""The most lines of one event; providers send three or fewer."""
 _AS_THEY_COME: Final = 1000
-"""Pieces of a whole body that are handed on as they are."""
+"""The number of pieces of a whole body that are passed on as they are."""
 _GATHERED: Final = 64 * 1024
 _MAX_PIECE: Final = 2048
 
 
 class BodyTooLarge(httpx2.DecodingError):
-    """A body has more bytes, decompressed, than an answer may have, or an event of it has."""
+    """A body, or an event of it, is larger than allowed, decompressed."""
 
 
 class Pieces(Protocol):
-    """Gives a body in other pieces than it comes in."""
+    """Divides a body into other pieces than it came in."""
 
     def add(self, arrived: bytes) -> Iterable[bytes]:
-        """Return the pieces that are ready now that *arrived* has come."""
+        """Return the pieces that are ready after *arrived* has come."""
 
     def rest(self) -> Iterator[bytes]:
         """Yield what is left at the body's end."""
@@ -46,7 +46,7 @@ def pieces_for(content_type: str) -> Pieces:
 
 
 class _Gathered:
-    """The pieces of a whole body as they come, and larger ones once there were very many."""
+    """Passes on the pieces of a whole body, and joins them once there were very many."""
 
     def __init__(self) -> None:
         self._passed = 0
@@ -68,7 +68,7 @@ class _Gathered:
 
 
 class _Events:
-    """Small pieces of a stream of events, at once, each event of bounded length."""
+    """Divides a stream of events into small pieces, and limits the length of an event."""
 
     def __init__(self) -> None:
         self._end = b""

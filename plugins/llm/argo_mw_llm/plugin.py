@@ -64,7 +64,7 @@ class LlmPlugin:
         self._config = LlmConfig()
         self._providers: dict[str, Provider] = {}
         self._embedders: dict[str, Embedder] = {}
-        self._retired: list[Provider] = []  # closed at the end: calls may still need them
+        self._retired: list[Provider] = []  # closed at shutdown: calls may need them
         self._costs: CostFile | None = None
         self._followed: GenaiPrices | None = None
         self._tasks: Tasks | None = None
@@ -78,7 +78,7 @@ class LlmPlugin:
 
     @hookimpl
     def register_config(self) -> type:
-        """The class of the table ``[plugins.llm]``."""
+        """Return the class of the table ``[plugins.llm]``."""
         return LlmConfig
 
     @hookimpl
@@ -90,17 +90,17 @@ class LlmPlugin:
 
     @hookimpl
     def register_data_types(self) -> Iterable[str]:
-        """The kinds of data that its operations answer with."""
+        """Return the kinds of data that its operations answer with."""
         return ("ai_reasoning",)
 
     @hookimpl
     def register_operations(self, config: LlmConfig) -> Iterable[AnyOperation]:
-        """``complete``, ``opinion``, the voices, and the SDKs' own requests."""
+        """Return ``complete``, ``opinion``, the voices, and the SDKs' own requests."""
         return operations(config)
 
     @hookimpl
     def register_upstreams(self, config: LlmConfig, context: Context) -> Iterable[Upstream]:
-        """The providers, and the upstream behind the voices."""
+        """Return the providers, and the upstream behind the voices."""
         self._config = config
         self._tasks = context.tasks
         self.accounting = Accounting(config, context)
@@ -118,7 +118,7 @@ class LlmPlugin:
 
     @hookimpl
     def register_guards(self, context: Context, upstream: Upstream) -> Iterable[Guard]:
-        """Budgets and the limits that they tell, for each provider."""
+        """Return the guards of budgets and of reported limits, for each provider."""
         embedder = self._embedders.get(upstream.name)
         if embedder is not None:
             return self._guards(embedder.provider, embedder.model, context, _no_count)
@@ -138,7 +138,7 @@ class LlmPlugin:
 
     @hookimpl
     def register_cost_table(self, context: Context) -> CostTable:
-        """A file in the state directory, for where no other plugin keeps costs."""
+        """Return a file in the state directory, used if no other plugin keeps costs."""
         if self._costs is None:
             self._costs = CostFile(
                 context.state_dir / COSTS,
@@ -149,13 +149,13 @@ class LlmPlugin:
 
     @hookimpl
     def register_observers(self, context: Context) -> Iterable[Observer]:
-        """What records the savings of layers."""
+        """Return the observer that records the savings of layers."""
         assert self.accounting is not None
         return [Savings(self.accounting, context)]
 
     @hookimpl
     def register_endpoints(self, config: LlmConfig, context: Context) -> Iterable[Endpoint]:
-        """The providers' own protocols, for programs that come through a gateway."""
+        """Return the providers' own protocols, for programs that use a gateway."""
         if self._relay is None:
             self._relay = Relay(context, config.max_decoded_bytes)
         self._relay.max_bytes = config.max_decoded_bytes
@@ -163,7 +163,7 @@ class LlmPlugin:
 
     @hookimpl(optionalhook=True)
     def register_voices(self) -> Iterable[Mapping[str, object]]:
-        """The voices that are configured."""
+        """Return the configured voices."""
         return [
             {"name": name, "operation": f"voice_{name}", "window": True, "weight": weight}
             for name, weight in self._config.voices.items()
@@ -171,26 +171,26 @@ class LlmPlugin:
 
     @hookimpl(optionalhook=True)
     def register_gen_ai_providers(self) -> Mapping[str, str]:
-        """The names of the providers in metrics; embeddings are not inference."""
+        """Return the names of the providers in metrics; embeddings are not inference."""
         names = {name: one.profile.measured_as for name, one in self._providers.items()}
         return names | dict.fromkeys(self._embedders, "")
 
     @hookimpl(optionalhook=True)
     def similarity_slots(self) -> Mapping[str, Mapping[str, object]]:
-        """Opinions are templates: what may differ in them, and by how much."""
+        """Return the slots of opinions' prompts: what may differ in them, and by how much."""
         return dict.fromkeys(opinion_operations(self._config), TOLERANCES)
 
     @hookimpl
     def register_panels(self, context: Context) -> Iterable[Panel]:
-        """What is left of the budgets."""
+        """Return the panel of what is left of budgets."""
         return [budget_panel(context, lambda: self._config.budgets)]
 
     @hookimpl
     async def startup(self) -> None:
-        """Fetch newer prices where that is configured; refuse budgets for no model that is known.
+        """Start fetching newer prices if that is configured, and check the models of budgets.
 
         Raises:
-            PartlyFailed: There are such.
+            PartlyFailed: A budget is for an unknown model.
         """
         await self._follow_prices(self.accounting.more_prices if self.accounting else None)
         self._check_budgets()
@@ -202,7 +202,7 @@ class LlmPlugin:
 
     @hookimpl
     async def diagnose(self) -> Iterable[tuple[str, bool, str]]:
-        """Say which providers have a key; whether it is taken, only a request would show."""
+        """Report which providers have a key; only a request would show whether it is accepted."""
         faults = {name: provider.fault_of_key() for name, provider in self._providers.items()}
         return [
             (f"upstream {name}", fault is None, fault or "has a key")
@@ -230,7 +230,7 @@ class LlmPlugin:
         return {embedder.name: embedder for embedder in made}
 
     async def _follow_prices(self, prices: GenaiPrices | None) -> None:
-        """Let *prices* fetch newer ones, and those that did so before no longer."""
+        """Let *prices* fetch newer ones, and stop the previous ones."""
         before, self._followed = self._followed, prices
         if prices is before:
             return

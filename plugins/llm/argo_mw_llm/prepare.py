@@ -1,7 +1,7 @@
 """Prompt preparation: fewer tokens, the same meaning.
 
-Each step has a name, can be switched off, and says what it saved. Only what is provably without
-meaning goes: a text with any sign of code, quotation, a table or markup is left exactly as it is.
+Each step has a name, can be switched off, and reports what it saved. Only what certainly has no
+meaning is removed: a text with any sign of code, quotation, tables or markup stays unchanged.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Step:
 
     Attributes:
         name: The step.
-        saved: Tokens saved, about.
+        saved: About how many tokens were saved.
         note: What happened, for people.
     """
 
@@ -48,9 +48,9 @@ class Step:
 
 
 def collapse(text: str) -> str:
-    """*text* without repeated spaces and blank lines, if it is prose throughout.
+    """Return *text* without repeated spaces and blank lines, if it is prose throughout.
 
-    Anything else comes back unchanged: code, quotations, YAML, tables, lists and Markdown.
+    Anything else is returned unchanged: code, quotations, YAML, tables, lists and Markdown.
     """
     if _NOT_PROSE.search(text) or _has_columns(text):
         return text
@@ -60,13 +60,13 @@ def collapse(text: str) -> str:
 def prepare(
     request: ModelRequest, steps: Sequence[str], prices: Prices, *, caches: bool
 ) -> tuple[ModelRequest, tuple[Step, ...]]:
-    """*request* with *steps* applied, and what each of them did.
+    """Return *request* with *steps* applied, and what each of them did.
 
     Args:
         request: The question.
         steps: The steps that are switched on.
-        prices: For the least prompt that the model's provider caches.
-        caches: Whether the provider takes a top-level ``cache_control``.
+        prices: The price table, which has the shortest prompt that a provider caches.
+        caches: Whether the provider accepts a top-level ``cache_control``.
     """
     done: list[Step] = []
     if "whitespace" in steps:

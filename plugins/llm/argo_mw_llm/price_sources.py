@@ -15,7 +15,7 @@ def prices_of(config: LlmConfig, more: GenaiPrices | None) -> Prices:
 
     Args:
         config: The plugin's table.
-        more: The prices of models that no table has.
+        more: The source of prices that no table has.
 
     Raises:
         ConfigError: A table cannot be read.
@@ -26,10 +26,10 @@ def prices_of(config: LlmConfig, more: GenaiPrices | None) -> Prices:
 
 
 def more_prices(config: LlmConfig, clock: Clock) -> GenaiPrices | None:
-    """Return where prices come from that no table has, if *config* names that.
+    """Return the source of prices that no table has, if *config* names one.
 
     Raises:
-        ConfigError: It names a package that is not installed, or none to update.
+        ConfigError: The package that it names is not installed.
     """
     if not config.more_prices:
         return None

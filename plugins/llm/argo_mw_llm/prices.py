@@ -1,4 +1,4 @@
-"""Prices: a dated table, and what tokens cost by it."""
+"""Prices: a dated table, and the cost of tokens by it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Above:
     """The prices of long prompts; caching scales with *input*.
 
     Attributes:
-        tokens: A prompt of more is long.
-        input: Its tokens.
-        output: Tokens of its answer.
+        tokens: Prompts of more tokens are long.
+        input: The price of prompt tokens.
+        output: The price of tokens of the answer.
     """
 
     tokens: int
@@ -46,7 +46,7 @@ class Above:
 
 @frozen
 class Price:
-    """What a model's tokens cost, in US dollars per million.
+    """The prices of a model's tokens, in US dollars per million.
 
     Attributes:
         input: Prompt tokens.
@@ -56,15 +56,15 @@ class Price:
         write_1h: The same for an hour; by default twice *input*.
         read: Prompt tokens read from the cache; by default as *input*.
         above: The prices of long prompts.
-        off_peak: The share of the price that holds outside of *peak_hours*.
+        off_peak: The factor of all prices outside of *peak_hours*.
         peak_hours: Hours of UTC from Monday to Friday, from and until.
-        batch: The share of the price that holds for batches.
-        tiers: The share of the price that holds for a tier that an answer names, such as ``flex``.
-        audio_in: Prompt tokens of sound; without it, their price is not known.
-        audio_out: Tokens of spoken answers; without it, their price is not known.
-        search: A thousand searches of the web by the provider; without it, it is not known.
-        least_cached: Prompt tokens below which the provider caches nothing.
-        max_output: Tokens of an answer at most, thinking included, whatever a request says.
+        batch: The factor of all prices for batches.
+        tiers: The factor of all prices for each tier that an answer may name, such as ``flex``.
+        audio_in: Audio tokens of the prompt; without it, their price is unknown.
+        audio_out: Audio tokens of the answer; without it, their price is unknown.
+        search: A thousand web searches by the provider; without it, their price is unknown.
+        least_cached: The shortest prompt that the provider caches, in tokens.
+        max_output: The most tokens of an answer, with thinking, whatever a request allows.
     """
 
     input: float = field(validator=_is_price)
@@ -86,10 +86,9 @@ class Price:
     )
 
     def usd(self, usage: Usage, at: float, *, batch: bool = False) -> float | None:
-        """Return what *usage* costs at *at*, in seconds since the epoch.
+        """Return the cost of *usage* at *at*, in seconds since the epoch.
 
-        What other models took is not in it. Returns ``None`` where the price of a part is not
-        known.
+        It excludes what other models took. ``None`` if the price of a part is unknown.
         """
         extra, tier = self._extra(usage), self._tier(usage)
         if extra is None or tier is None:
@@ -109,9 +108,9 @@ class Price:
         return total * self._factor(at) * tier * (self.batch if batch else 1.0) + extra[1]
 
     def _extra(self, usage: Usage) -> tuple[float, float] | None:
-        """Return what sound costs more than text, in US dollars per million, and what searches do.
+        """Return the surcharge for audio tokens in millionths of a dollar, and dollars for searches.
 
-        ``None``: a price is not known.
+        ``None`` if a price is unknown.
         """
         tokens = dollars = 0.0
         for count, price, text in (
@@ -129,14 +128,14 @@ class Price:
         return tokens, dollars
 
     def unknown_part(self, usage: Usage) -> str:
-        """Return the part of *usage* whose price is not known, for people."""
+        """Return the part of *usage* whose price is unknown, as text."""
         if usage.searches and self.search is None:
             return "searches"
         unknown = [tier for tier in usage.tiers if self._share(tier) is None]
         return f"the tier {unknown[0]!r:.40}" if unknown else "sound"
 
     def _tier(self, usage: Usage) -> float | None:
-        """Return the share of the price that holds for the tiers of *usage*, if it is known."""
+        """Return the factor of the price for the tiers of *usage*, if it is known."""
         share = 1.0
         for tier in usage.tiers:
             known = self._share(tier)
@@ -149,7 +148,7 @@ class Price:
         return self.batch if tier == "batch" and self.batch != 1.0 else self.tiers.get(tier)
 
     def most(self, prompt: int, output: int, cached: Literal["", "5m", "1h"] = "") -> float:
-        """Return the US dollars that so many tokens come to at most, at any time.
+        """Return the most US dollars that so many tokens cost at any time.
 
         Args:
             prompt: Prompt tokens.
@@ -157,7 +156,7 @@ class Price:
             cached: For how long the provider may be asked to cache the prompt, or "".
         """
         short, long, read = self._cached()
-        # Some providers cache without being asked, at a price of their table.
+        # Some providers cache without being asked, at a price in their table.
         each = max(self.input, read, self.write_5m or 0.0, short if cached else 0.0)
         if cached == "1h":
             each = max(each, long)
@@ -165,7 +164,7 @@ class Price:
         if self.above is not None and prompt > self.above.tokens:
             scale = self.above.input / self.input if self.input else 1.0
             total = max(total, prompt * each * scale + output * self.above.output)
-        # The bill comes later, when the peak hours may have begun.
+        # By the time of the bill, the peak hours may have begun.
         return total / _MILLION * max(1.0, self.off_peak)
 
     def _cached(self) -> tuple[float, float, float]:
@@ -187,10 +186,10 @@ class Price:
 
 
 ANY = "*"
-"""The model in a provider's own prices that stands for any."""
+"""The name that stands for any model in a provider's own prices."""
 
 MorePrices = Callable[[str, str], "Price | None"]
-"""Returns the price of a model, given its provider, if it is known elsewhere."""
+"""Returns the price of a model of a provider from another source, or ``None``."""
 
 
 def _none(model: str, provider: str) -> Price | None:
@@ -203,10 +202,10 @@ class Prices:
 
     Attributes:
         as_of: The day for which it holds.
-        source: Where it was read.
+        source: The file from which it was read.
         models: The prices, by model.
-        providers: The prices of providers' own, by provider and model; "*" is any model.
-        more: The price of a model that the table does not have, if that is known elsewhere.
+        providers: Providers' own prices, by provider and model; "*" is any model.
+        more: Returns the price of a model that the table lacks, if another source has it.
     """
 
     as_of: str
@@ -218,7 +217,7 @@ class Prices:
 
     @_families.default
     def _by_family(self) -> Mapping[str, Price]:
-        """The prices by family: of several snapshots, the dearest."""
+        """The prices by family; of several snapshots, the highest."""
         found: dict[str, Price] = {}
         for name, price in self.models.items():
             other = found.get(family_of(name))
@@ -233,13 +232,13 @@ class Prices:
         return {*self.models, *own}
 
     def of(self, model: str, provider: str = "") -> Price | None:
-        """Return the price of *model*, or ``None``: an unknown price is never zero.
+        """Return the price of *model*, or ``None`` if it is unknown, which is never zero.
 
-        A name that the table does not have is looked up without vendors and dates.
+        A name that the table lacks is looked up without vendors and dates.
 
         Args:
             model: The model.
-            provider: The provider that is asked, whose own prices go before those of the table.
+            provider: The provider that is asked, whose own prices precede those of the table.
         """
         price = None
         if not model:
@@ -251,7 +250,7 @@ class Prices:
         return price or self.more(model, provider)
 
     def lack(self, model: str, usage: Usage, provider: str = "") -> str:
-        """Return what is missing to price *usage* of *model*, for people."""
+        """Return the message what is missing to price *usage* of *model*."""
         for one, took in ((model, usage), *((o.model or model, o.usage) for o in usage.others)):
             price = self.of(one, provider)
             if price is None:
@@ -267,7 +266,7 @@ class Prices:
         return ""
 
     def usd(self, model: str, usage: Usage, at: float, provider: str = "") -> float | None:
-        """Return what *usage* of *model* costs at *at*, or ``None`` when its price is not known."""
+        """Return the cost of *usage* of *model* at *at*, or ``None`` if its price is unknown."""
         price = self.of(model, provider)
         total = None if price is None else price.usd(usage, at)
         for other in usage.others:
@@ -278,7 +277,7 @@ class Prices:
 
 @frozen
 class _Table:
-    """A price table as it is written."""
+    """A price table as it is in the file."""
 
     as_of: str
     source: str

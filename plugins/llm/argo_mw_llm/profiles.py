@@ -1,6 +1,6 @@
-"""Profiles: what the plugin knows of each provider. All that names a provider is data.
+"""Profiles: what the plugin knows about each provider, all of it as data.
 
-``providers.toml`` has those that come with the plugin; tables of the configuration change them and
+``providers.toml`` has those that come with the plugin; tables in the configuration change them and
 add others.
 """
 
@@ -31,14 +31,14 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @frozen
 class Errors:
-    """The table ``errors`` of a provider: what errors mean whose status would tell something wrong.
+    """The table ``errors`` of a provider: the meaning of errors whose status is misleading.
 
-    Each is named by its code or by a part of its message, in either case of letters.
+    Each entry is a code or a part of a message, in any case.
 
     Attributes:
         switch: This provider will not answer, but another may: no money, no such model.
-        retry: The same provider may answer when it is asked again.
-        stop: The question itself is at fault.
+        retry: The same provider may answer if it is asked again.
+        stop: The question is wrong, so no provider will answer it.
     """
 
     switch: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Errors:
     def action(self, code: str, message: str) -> Action | None:
         """Return what to do about an error with *code* and *message*.
 
-        ``None``: its status tells it.
+        ``None`` if its status decides.
         """
         said = [_plain(code), _plain(message)]
         for action, rules in (
@@ -103,28 +103,28 @@ class ProviderTable:
         wire: The protocol in which it is asked: ``anthropic`` (messages), ``chat`` (OpenAI's chat
             completions) or ``responses`` (OpenAI's responses).
         url: Where its API is, as its SDK takes it.
-        model: The model that is asked where none is named.
+        model: The default model.
         models: Its models, as patterns with ``*``; by default only *model*.
         key: The key.
-        key_from: The variables of the environment that may hold the key. A provider without any,
-            and without a key, needs none.
-        embedding_model: The model that embeds texts, or "" where it has none.
-        embedding_batch: Texts that it embeds in one request at most.
+        key_from: The environment variables that may hold the key. A provider with neither these nor
+            a key needs none.
+        embedding_model: The model that embeds texts, or "" if it has none.
+        embedding_batch: The most texts that it embeds in one request.
         opinion: The voice for which it is asked for opinions: ``panel`` for those that share one,
             a name of its own, or "" for none.
-        thinking: How it is told whether to think: the field ``thinking`` with a ``type``,
-            ``enable_thinking`` or ``reasoning_effort``; "" where it cannot be told.
-        thinks_beyond_limit: Whether the limit of an answer leaves thinking out, which
+        thinking: The field that switches thinking: ``thinking`` (with a ``type``),
+            ``enable_thinking`` or ``reasoning_effort``; "" if there is none.
+        thinks_beyond_limit: Whether the limit of an answer excludes thinking, which
             ``thinking_budget`` limits.
         output_limit: The field that limits the answer of a chat completion.
-        prompt_cache: Whether it takes a ``cache_control`` at the top of a request.
-        reports_usage_when_asked: Whether its chat streams take ``stream_options``; by default they
-            do. Requests through a gateway ask for the usage by it.
+        prompt_cache: Whether it accepts a ``cache_control`` at the top level of a request.
+        reports_usage_when_asked: Whether its chat streams accept ``stream_options``, by which
+            requests through a gateway ask for the usage; by default they do.
         measured_as: Its name in metrics (``gen_ai.provider.name`` in OpenTelemetry's conventions);
             by default that of its table.
-        limits: How often it may be asked; ``[upstreams.NAME]`` goes before this.
+        limits: How often it may be asked; ``[upstreams.NAME]`` overrides this.
         prices: The prices of its models, before those of the price table; "*" is any model.
-        errors: What its errors mean.
+        errors: The meaning of its errors.
     """
 
     wire: WireName | None = None
@@ -148,11 +148,11 @@ class ProviderTable:
 
     @property
     def has_no_key(self) -> bool:
-        """Whether it says that there is no key."""
+        """Whether it declares that there is no key."""
         return self.key is None and self.key_from == ()
 
     def over(self, other: ProviderTable) -> ProviderTable:
-        """Return this table with what it leaves out taken from *other*."""
+        """Return this table with missing values taken from *other*."""
         taken = {
             one.name: getattr(other, one.name)
             for one in fields(ProviderTable)
@@ -163,27 +163,27 @@ class ProviderTable:
 
 @frozen(eq=False)
 class Profile:
-    """What is known of a provider: a :class:`ProviderTable` with all that it leaves out filled in.
+    """A provider's complete profile: a :class:`ProviderTable` with its defaults filled in.
 
     Attributes:
         name: Its name.
         wire: The protocol in which it is asked.
-        url: Where its API is.
-        model: The model that is asked where none is named.
+        url: The URL of its API.
+        model: The default model.
         models: Matches the names of its models.
         key: The key, if the configuration has it.
-        key_from: The variables of the environment that may hold the key.
+        key_from: The environment variables that may hold the key.
         embedding_model: The model that embeds texts, or "".
-        embedding_batch: Texts that it embeds in one request at most.
+        embedding_batch: The most texts that it embeds in one request.
         opinion: The voice for which it is asked for opinions, or "".
-        thinking: How it is told whether to think, or "".
+        thinking: The field that switches thinking, or "".
         limiting: How the length of its answers is limited.
-        prompt_cache: Whether it takes a ``cache_control`` at the top of a request.
-        reports_usage_when_asked: Whether its chat streams take ``stream_options``.
+        prompt_cache: Whether it accepts a ``cache_control`` at the top level of a request.
+        reports_usage_when_asked: Whether its chat streams accept ``stream_options``.
         measured_as: Its name in metrics.
         limits: How often it may be asked.
         prices: The prices of its models.
-        errors: What its errors mean.
+        errors: The meaning of its errors.
     """
 
     name: str
@@ -207,12 +207,12 @@ class Profile:
 
     @property
     def needs_key(self) -> bool:
-        """Whether it answers nothing without a key."""
+        """Whether it answers only with a key."""
         return bool(self.key_from) or self.key is not None
 
     @property
     def operation(self) -> str:
-        """The operation that asks it for opinions, or ""."""
+        """The operation that asks the provider for opinions, or ""."""
         return opinion_operation(self.opinion) if self.opinion else ""
 
     @property
@@ -238,10 +238,10 @@ def profiles_of(
 
     Args:
         tables: The tables of the configuration.
-        older: Those at their older places.
+        older: Tables at their former places.
 
     Raises:
-        ValueError: A table lacks something, or its name is none.
+        ValueError: A table lacks something, or its name is not allowed.
     """
     found = dict(shipped())
     default = found.pop(_DEFAULT)
@@ -253,7 +253,7 @@ def profiles_of(
 
 @cache
 def shipped() -> Mapping[str, ProviderTable]:
-    """Return the providers that come with the plugin, and what holds for any other."""
+    """Return the providers that come with the plugin, and the defaults of all others."""
     text = resources.files("argo_mw_llm").joinpath("providers.toml").read_text("utf-8")
     converter = cattrs.Converter(forbid_extra_keys=True)
     return converter.structure(tomllib.loads(text), dict[str, ProviderTable])

@@ -1,4 +1,4 @@
-"""Errors of our own, in the protocols that the clients of providers read."""
+"""Errors of ours, in the protocols of the providers' clients."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def anthropic_error(status: int, message: str) -> WebResponse:
 
 
 def openai_error(status: int, message: str) -> WebResponse:
-    """Return an error with *status* as OpenAI's API sends it, and those that are like it."""
+    """Return an error with *status* as OpenAI's API and compatible ones send it."""
     other = ("server_error", "server_error") if status >= 500 else ("invalid_request_error", None)
     kind, code = _OPENAI.get(status, other)
     error = {"message": message, "type": kind, "param": None, "code": code}

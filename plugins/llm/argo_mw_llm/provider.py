@@ -50,10 +50,10 @@ SEND = "llm.send"
 """The extension with the function that sends a request of a provider's SDK."""
 
 TTL = "llm.ttl"
-"""The extension with the seconds for which an answer is kept."""
+"""The extension with the seconds for which to keep an answer."""
 
 NO_KEY = "none"
-"""What SDKs, which ask for a key, are given for a provider that needs none."""
+"""The key for SDKs, which need one, of a provider that needs none."""
 
 Send = Callable[[Mapping[str, object]], Awaitable["RawResponse | AnswerStream[bytes]"]]
 """Sends a request with the given fields of its body changed, and returns its answer."""
@@ -76,15 +76,15 @@ class Provider(ABC):
     """A provider of language models.
 
     Args:
-        profile: What is known of it.
+        profile: Its profile.
         config: The plugin's table.
         context: The application's context.
         accounting: Quotes, costs and budgets.
 
     Attributes:
         name: Its name, which is that of its upstream.
-        profile: What is known of it.
-        limits: What it has told of its limits.
+        profile: Its profile.
+        limits: The limits that it has reported.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Provider(ABC):
             self.fetch,
             limits=self.profile.limits,
             metered=True,
-            timeout=3600.0,  # an operation's own limit is shorter, and an SDK's is up to it
+            timeout=3600.0,  # operations have shorter limits, SDKs their own
             price=self._usd(_TYPICAL),
             unsupported=self._unsupported,
             failure_cost=self._failure_cost,
@@ -115,7 +115,7 @@ class Provider(ABC):
         )
 
     def _probe(self) -> Probe:
-        """Return the question for one word, with what it can cost at most."""
+        """Return a question that is answered with one word, and the most that it can cost."""
         parameters = {
             "messages": [{"role": "user", "content": "Reply with the word: ok"}],
             "model": self.default_model,
@@ -125,7 +125,7 @@ class Provider(ABC):
         return Probe("complete", parameters, most_usd, lambda: nullcontext(_unexpected))
 
     def _usd(self, usage: Usage) -> float | None:
-        """Return what *usage* of the model costs that is asked where none is named."""
+        """Return the cost of *usage* of the default model."""
         now = self._context.clock.time()
         return self._accounting.prices.usd(self.default_model, usage, now, self.name)
 
@@ -158,7 +158,7 @@ class Provider(ABC):
         """Close the connections."""
 
     async def count(self, request: ModelRequest) -> int | None:
-        """Return the prompt's tokens by the provider's own count, or ``None`` where it has none."""
+        """Return the prompt's tokens by the provider's own count, or ``None`` if it has none."""
         return None
 
     async def count_tokens(self, call: Call, model: str) -> int | None:
@@ -172,7 +172,7 @@ class Provider(ABC):
 
     @property
     def default_model(self) -> str:
-        """The model that is asked where none is named."""
+        """The model that is asked by default."""
         return self.profile.model
 
     async def _opinion(self, call: Call) -> Outcome:
@@ -215,7 +215,7 @@ class Provider(ABC):
         return Outcome(
             value,
             cost=self._accounting.cost(self._quote(call), usage, model),
-            # No layer keeps an answer that is out of date at once.
+            # Layers do not keep an answer that has expired already.
             expires_at=_until(call, now) if kept else now,
             notes=notes if kept else (*notes, Note("llm", "not one to keep")),
         )
@@ -240,20 +240,20 @@ class Provider(ABC):
         )
 
     def _stream_cost(self, quote: Quote, ending: Ending) -> Cost:
-        """Return what a stream took: by the provider's count if it came to its end."""
+        """Return the cost of a stream, by the provider's count if it ended properly."""
         usage = ending.usage if ending.stop else None
         usage = usage or self._accounting.guess(quote, ending.heard)
         return self._accounting.cost(quote, usage, ending.model)
 
     def _failure_cost(self, call: Call, error: BaseException) -> Cost:
-        """Return what a request without an answer cost: nothing, or an estimate."""
+        """Return the cost of a request without an answer: nothing, or an estimate."""
         quote = self._quote(call)
         if is_free(error):
             return Cost(0.0, requests=1.0, model=quote.model, tokens_expected=quote.prompt)
         return self._accounting.cost(quote, self._accounting.guess(quote))
 
     def _inserted(self, call: Call) -> Mapping[str, object]:
-        """Return the fields that the request for *call* gets because a budget needs them."""
+        """Return the fields that are added to the request for *call* because of a budget."""
         kept = self._accounting.kept(call)
         if kept is not None:
             return kept.inserted
@@ -264,7 +264,7 @@ class Provider(ABC):
 
     def _miscounted(self, call: Call) -> None:
         why = (
-            f"{self.name} answered {call.operation.name} with a count of tokens that cannot be, "
+            f"{self.name} answered {call.operation.name} with an impossible count of tokens, "
             "or with none; the cost is recorded as an estimate, and budgets keep what they held"
         )
         self._context.announce("llm", "miscounted", call, why)
@@ -297,7 +297,7 @@ class Provider(ABC):
         return self.missing_key()
 
     def missing_key(self) -> str | None:
-        """Return the message about a missing key, or ``None`` when there is one."""
+        """Return the message about a missing key, or ``None`` if there is a key."""
         if self._key() or not self.profile.needs_key:
             return None
         places = [*self.profile.key_from[:1], f"key in [plugins.llm.providers.{self.name}]"]
@@ -305,18 +305,18 @@ class Provider(ABC):
 
     @property
     def key(self) -> str:
-        """The key, or "" where it has none."""
+        """The key, or ""."""
         return self._key()
 
     def fault_of_key(self) -> str | None:
         """Return why no request can be made with the key, or ``None``."""
         key = self._key()
         if key and (key != key.strip() or not key.isascii() or not key.isprintable()):
-            return "its key has blanks around it, or letters that no key has: copy it once more"
+            return "its key has spaces around it, or characters that no key has: copy it again"
         return self.missing_key()
 
     def _hooks(self) -> dict[str, list[Callable[..., object]]]:
-        """Return what a client calls with every response, before anything reads its body."""
+        """Return the hooks that a client calls with every response before its body is read."""
         from argo_mw_llm.bodies import bound
 
         async def bounded(response: httpx2.Response) -> None:
@@ -325,7 +325,7 @@ class Provider(ABC):
         return {"response": [bounded]}
 
     def _heard(self, model: str, headers: httpx2.Headers) -> None:
-        """Take up what an answer of *model* to a request of the plugin's own tells."""
+        """Learn the limits from an answer of *model* to a request of the plugin's own."""
         self.limits.learn("", model, limits_in(headers))
 
     def _from_status(
@@ -352,7 +352,7 @@ class Provider(ABC):
 
 
 def _is_alone(call: Call) -> bool:
-    """Return whether no other call gets the answer to *call*."""
+    """Return whether the answer to *call* is not shared."""
     return str(call.parameters.get("sample", "")).startswith(NOT_SHARED)
 
 
@@ -360,23 +360,23 @@ def is_free(error: BaseException) -> bool:
     """Return whether a request that ended in *error* costs nothing."""
     if isinstance(error, ProviderFailed):
         return not error.billed
-    # An SDK that sends its own request raises errors of its own.
+    # SDKs that send their own requests raise their own errors.
     return isinstance(error, Refusal) or never_sent(error)
 
 
 def _until(call: Call, now: float) -> float | None:
-    """Until when the answer is kept, where the caller says for how long."""
+    """Return until when to keep the answer, if the caller says for how long."""
     ttl = call.extensions.get(TTL)
     return now + ttl if isinstance(ttl, (int, float)) else None
 
 
 def _unexpected(outcome: Outcome) -> Iterable[str]:
-    """Yield what a completion lacks."""
+    """Yield what is wrong with a completion."""
     completion = outcome.value
     if not isinstance(completion, Completion):
         yield f"a {type(completion).__name__} instead of a completion"
         return
-    # A model that thinks first may have no tokens left for a text.
+    # A model that thinks first may have no tokens left for text.
     if not completion.text.strip() and completion.stop != "length":
         yield "no text"
     if not completion.usage.input or not completion.usage.output:

@@ -1,4 +1,4 @@
-"""How a client reads an answer in pieces: to the end, a part of it, or not at all."""
+"""A client's reading of an answer in pieces: to the end, in part, or not at all."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _CLOSED = "its reader has closed it"
 
 
 class Reading:
-    """One client's reading of a stream, from the moment that it is given it.
+    """One client's reading of a stream, from the moment that the client gets it.
 
-    The client may close it at any time, also while another task or thread of it waits for a piece:
-    that one gets an error, as from a connection that was closed. A client that drops it without
-    closing it has left, too. Made and used on the loop of the stream.
+    The client may close it at any time, even while another of its tasks or threads waits for a
+    piece: that one gets an error, as from a closed connection. A client that drops it without
+    closing it has left too. Make and use it on the loop of the stream.
 
     Args:
         stream: The stream.
@@ -37,7 +37,7 @@ class Reading:
         self._release = stream.hold()
 
     async def next(self) -> bytes | Exception | None:
-        """Return the next piece, ``None`` at the end, or the error that a client expects."""
+        """Return the next piece, or ``None`` at the end; raise errors that a client expects."""
         if self._left is not None:
             return None if self._stream.complete else httpx2.ReadError(_CLOSED)
         try:
@@ -45,13 +45,13 @@ class Reading:
         except StreamAborted as error:
             return self._expected(error)
         except BaseException:
-            self._release()  # a client whose reading is cancelled does not close it
+            self._release()  # clients do not close a body whose reading was cancelled
             raise
         finally:
             self._stopped()
 
     async def leave(self) -> None:
-        """End it; what waits for a piece waits no longer."""
+        """End it, and the wait for a piece if there is one."""
         if self._left is not None:
             return
         self._left = asyncio.Event()
@@ -69,14 +69,14 @@ class Reading:
             self._left.set()
 
     def is_here(self) -> bool:
-        """Return whether this is the thread of its loop, which must not wait for itself."""
+        """Return whether the current thread is that of its loop, which must not block."""
         with suppress(RuntimeError):
             return asyncio.get_running_loop() is self._loop
         return False
 
     def drop(self) -> None:
         """Leave without waiting for anything, from any thread."""
-        with suppress(RuntimeError):  # a loop that is closed has ended all streams
+        with suppress(RuntimeError):  # a closed loop has ended all streams
             self._loop.call_soon_threadsafe(self._release)
 
     def __del__(self) -> None:
@@ -84,7 +84,7 @@ class Reading:
             self.drop()
 
     def _expected(self, error: StreamAborted) -> Exception:
-        # The caller whose request it was gets what was raised, the others a copy of it.
+        # The sender of the request gets the original error, the others a copy.
         raised = self._stream.broken_by if self._own else None
         cause: BaseException | None = raised or error.__cause__
         if isinstance(cause, BodyTooLarge):

@@ -1,4 +1,4 @@
-"""The relay: sends what clients of a gateway ask, and returns what comes, in their own protocol."""
+"""The relay: sends requests of a gateway's clients, and returns responses in their protocol."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from argo_mw_llm.wires import MESSAGES, Wire
 T = TypeVar("T")
 
 EPOCH: Final = "argo-mw-epoch"
-"""The header with the moment of the data in a prompt, which becomes part of its key."""
+"""The header with the time of the data in a prompt, which becomes part of the key."""
 
 _OF_THE_CONNECTION: Final = frozenset(
     ["connection", "content-length", "keep-alive", "set-cookie", "trailer", "transfer-encoding"]
 )
 _MAX_CONNECTIONS: Final = 1000
 _PASSED_ON: Final = 16
-"""How many times as long may be what is passed on unread: nothing of it is kept."""
+"""The factor of the size limit for what is passed on unread, of which nothing is kept."""
 
 
 class Relay:
@@ -49,11 +49,11 @@ class Relay:
 
     Args:
         context: The clock, and the owner of the tasks that read streams.
-        max_bytes: Bytes of an answer that are taken in at most.
-        transport: What sends; by default connections of its own, made when first needed.
+        max_bytes: The most bytes of an answer.
+        transport: Sends requests; by default over connections of its own.
 
     Attributes:
-        max_bytes: As given; what the configuration says may change.
+        max_bytes: The most bytes of an answer; changes with the configuration.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class Relay:
         body: Mapping[str, object],
         caller: WebCaller,
     ) -> WebResponse:
-        """Return the answer to a question, from the chain.
+        """Return the response to a request for an answer, from the chain.
 
         Args:
             provider: The provider that it is for.
-            request: What the client sent.
-            path: Where the provider is asked.
-            wire: The protocol of the question.
-            body: The question.
+            request: The client's request.
+            path: The path at the provider.
+            wire: The protocol of the request.
+            body: The body of the request.
             caller: Asks the chain for the client.
 
         Raises:
@@ -139,14 +139,14 @@ class Relay:
         *,
         counted: bool,
     ) -> WebResponse:
-        """Return what *provider* answers to a *request* that is not read.
+        """Return the response of *provider* to a *request* that is passed on unread.
 
         Args:
             provider: The provider that it is for.
-            request: What the client sent.
-            path: Where the provider is asked.
+            request: The client's request.
+            path: The path at the provider.
             caller: Asks the chain for the client.
-            counted: Whether it passes the guards and is booked, at an unknown cost.
+            counted: Whether guards apply to it and it is booked, at an unknown cost.
 
         Raises:
             DeadlineExceeded: The provider was silent for too long.
@@ -197,7 +197,7 @@ class Relay:
         got: Exchanged,
         changed: Sequence[str],
     ) -> WebResponse:
-        """Return the response to the client: what came to its own request, or a kept answer."""
+        """Return the client's response: that to its own request, or one made of a kept answer."""
         answer, view = got.answer, own.of(got.answer)
         concealment = Concealment(sent.key)
         if isinstance(answer, AnswerStream):
@@ -209,7 +209,7 @@ class Relay:
         else:
             if answer.status == httpx2.codes.UNAUTHORIZED and sent.key:
                 return self._key_refused(provider)
-            # The body is decompressed, whatever it came as.
+            # The body was decompressed.
             headers = answer.headers if view is None else view.headers.multi_items()
             headers = [one for one in headers if one[0].lower() != "content-encoding"]
             body, status = concealment.body(answer.body), answer.status
@@ -218,8 +218,8 @@ class Relay:
         )
 
     def _key_refused(self, provider: Provider) -> WebResponse:
-        """Return the error for a client whose own key is right, where the provider refuses ours."""
-        what = f"upstream {provider.name!r} does not take the key that is configured"
+        """Return the error that the provider refuses our key, not the client's, which is valid."""
+        what = f"upstream {provider.name!r} does not accept the configured key"
         self._context.warn_once(f"llm {provider.name}", what)
         refuse = anthropic_error if provider.profile.wire is MESSAGES else openai_error
         refused = refuse(502, what)
@@ -228,7 +228,7 @@ class Relay:
 
 
 class _Bounded:
-    """A body that breaks off once it has more than *limit* bytes."""
+    """A body that fails once it has more than *limit* bytes."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, limit: int) -> None:
         self._stream = stream
@@ -248,7 +248,7 @@ class _Bounded:
 
 
 async def _reaching(provider: Provider, ask: Callable[[], Awaitable[T]]) -> T:
-    """Return what *ask* returns; what a client of HTTP raises becomes an error of the chain."""
+    """Return what *ask* returns; turn errors of the HTTP client into errors of the chain."""
     try:
         return await ask()
     except httpx2.TimeoutException as error:
@@ -260,7 +260,7 @@ async def _reaching(provider: Provider, ask: Callable[[], Awaitable[T]]) -> T:
 
 
 def _passed(headers: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
-    """Return those of *headers* that are not about the provider's connection to us alone."""
+    """Return the *headers* that do not concern only the provider's connection to us."""
     dropped = set(_OF_THE_CONNECTION)
     for name, value in headers:
         if name.lower() == "connection":

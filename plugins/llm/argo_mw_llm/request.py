@@ -1,4 +1,4 @@
-"""Requests to models in a form of the plugin's own, and the bodies that providers expect."""
+"""Requests to models in the plugin's own form, and the bodies that providers expect."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class ModelRequest:
         system: The system prompt.
         tools: Mappings with ``name``, ``description`` and ``parameters``, a JSON schema.
         tool_choice: ``auto``, ``any``, ``none``, a tool's name, or "".
-        schema: A JSON schema that the answer keeps, or ``None``.
-        temperature: Sampling, or ``None`` for the model's own.
-        top_p: Sampling, or ``None`` for the model's own.
-        max_tokens: The answer's length at most.
-        thinking: Whether it thinks before it answers, or ``None`` for the model's own way.
+        schema: A JSON schema that the answer must match, or ``None``.
+        temperature: Sampling, or ``None`` for the model's default.
+        top_p: Sampling, or ``None`` for the model's default.
+        max_tokens: The most tokens of the answer.
+        thinking: Whether it thinks before it answers, or ``None`` for the model's default.
         prompt_cache_ttl: For how long the provider shall cache the prompt (``5m``, ``1h``), or "".
         rough: About how many tokens the prompt has.
-        inserted: Fields of the provider's own that are added, because a budget needs them.
+        inserted: Fields of the provider's own that are added because a budget needs them.
     """
 
     model: str
@@ -52,7 +52,7 @@ class ModelRequest:
 
     @classmethod
     def of(cls, parameters: Mapping[str, object], model: str) -> ModelRequest:
-        """Return the request in the parameters of the operation ``complete``."""
+        """Return the request with the parameters of the operation ``complete``."""
         names = ("system", "tool_choice", "schema", "temperature", "top_p", "max_tokens")
         given = {name: parameters[name] for name in (*names, "thinking", "prompt_cache_ttl")}
         return cls(
@@ -95,7 +95,7 @@ def for_messages(request: ModelRequest) -> dict[str, object]:
         body["thinking"] = {"type": "adaptive" if request.thinking else "disabled"}
     if request.prompt_cache_ttl:
         body["cache_control"] = {"type": "ephemeral", "ttl": request.prompt_cache_ttl}
-    # The SDK's create() takes no sampling any more; the API does, for models that sample.
+    # The SDK's create() no longer accepts sampling; the API does, for models that sample.
     sampling = {n: v for n in ("temperature", "top_p") if (v := getattr(request, n)) is not None}
     if sampling:
         body["extra_body"] = sampling
@@ -150,7 +150,7 @@ def for_responses(request: ModelRequest) -> dict[str, object]:
         "model": request.model,
         "input": [item for message in request.messages for item in _items(message)],
         "max_output_tokens": request.max_tokens,
-        # Nothing is left at the provider that nobody would delete.
+        # Otherwise the provider would store the answer, and nothing would delete it.
         "store": False,
     }
     if request.system:
@@ -173,7 +173,7 @@ def for_responses(request: ModelRequest) -> dict[str, object]:
 
 
 def _items(message: JSON) -> list[dict[str, object]]:
-    """Return the items of a response's input that *message* comes to."""
+    """Return *message* as items of a response's input."""
     role, content = message["role"], message.get("content")
     if role == "tool":
         call_id = message.get("tool_call_id", "")

@@ -1,4 +1,4 @@
-"""Responses that no request of their own brought: kept and shared answers, and refusals."""
+"""Responses that are made here: of kept and shared answers, and refusals."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def refused(error: Refusal) -> RawResponse:
 
 
 def unreadable() -> RawResponse:
-    """Return the response to a request for an answer that cannot be read.
+    """Return the refusal of a request for an answer whose body cannot be read.
 
-    What it may cost is not known, so it passes no budget.
+    Its cost is unknown, so budgets cannot pass it.
     """
     message = "argo-mw cannot read this request: send a JSON object, not compressed"
     return refusal(400, "unreadable", message)
@@ -42,16 +42,16 @@ def refusal(status: int, code: str, message: str) -> RawResponse:
 def response_of(
     answer: Answer, request: httpx2.Request, argo: BlockingArgo | None = None
 ) -> httpx2.Response:
-    """Return *answer* as a transport would; *argo* is that of a synchronous client.
+    """Return *answer* as a transport returns it; *argo* is given for a synchronous client.
 
-    One in pieces is made on the loop of its stream.
+    The body of an answer in pieces is made on the loop of its stream.
     """
     if isinstance(answer, AnswerStream):
         headers = list(answer.ending.headers)
         body: Body = pieces_of(answer, argo=argo)
         return httpx2.Response(200, headers=headers, stream=body, request=request)
     headers = [*answer.headers, ("content-length", str(len(answer.body)))]
-    # A body to read, as from a connection: a client measures the time until it has been read.
+    # As a stream, like one of a connection: clients measure the time until a body is read.
     body = Replayed(answer.body)
     return httpx2.Response(answer.status, headers=headers, stream=body, request=request)
 
@@ -59,9 +59,9 @@ def response_of(
 def pieces_of(
     answer: AnswerStream[bytes], original: object = None, argo: BlockingArgo | None = None
 ) -> Body:
-    """Return the body that a client reads *answer* from, in place of the *original* one.
+    """Return the body from which a client reads *answer*, in place of the *original* one.
 
-    *argo* is that of a synchronous client. Called on the loop of the stream.
+    *argo* is given for a synchronous client. Call it on the loop of the stream.
     """
     reading = Reading(answer, own=original is not None)
     if argo is None:
@@ -107,7 +107,7 @@ class _BlockingPieces(httpx2.SyncByteStream):
             yield piece
 
     def close(self) -> None:
-        if self._reading.is_here():  # closed by the garbage collection, which runs anywhere
+        if self._reading.is_here():  # maybe called by the garbage collector, in any thread
             self._reading.drop()
         else:
             self._argo.run(self._leave)

@@ -1,4 +1,4 @@
-"""Savings: the price of each answer that a layer served instead of an upstream."""
+"""Savings: the price of each answer that a layer served in place of an upstream."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Savings:
         self._joined: Counter[str] = Counter()
 
     def __call__(self, event: Event) -> None:
-        """Note calls that join a flight, and record what calls that have ended saved."""
+        """Note calls that join a flight; when calls end, record what they saved."""
         if isinstance(event, LayerActed):
             if event.action == "joined" and event.call is not None and _is_llm(event.call):
                 self._join(event.call.key)

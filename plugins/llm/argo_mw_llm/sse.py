@@ -1,8 +1,8 @@
-"""Answers in pieces as they come over the wire, with what they took at their end.
+"""Answers in pieces as they come over the network, with their usage at the end.
 
-An answer has ended with its last event; the connection ends a moment later. Some SDKs stop reading
-at that event, others read on. So all that comes is passed on, and an answer whose last reader stops
-after the last event is complete: its connection is closed then, as the SDK would close it.
+An answer ends with its last event; the connection ends a moment later. Some SDKs stop reading at
+that event, others read on. So everything is passed on, and an answer whose last reader stops after
+the last event is complete: its connection is then closed, as the SDK would close it.
 
 Formats: https://html.spec.whatwg.org/multipage/server-sent-events.html; the last events are
 ``message_stop`` of Anthropic's messages and ``[DONE]`` of OpenAI's chat completions. Bedrock wraps
@@ -26,13 +26,13 @@ from argo_mw_llm.visible_events import VisibleEvents
 from argo_mw_llm.wires import Wire
 
 _MAX_LAST_EVENT = 256
-"""Bytes of the beginning of a last event, and of its end."""
+"""The size in bytes of the beginning of a last event, and of its end."""
 _END = re.compile(rb"\n\r?\n")
 _BETWEEN = (b"\r\n\r\n", b"\n\n", b"\r\r")
-"""What stands between two events."""
+"""The separator of events."""
 _DONE = b"[DONE]"
 _MAX_END = 64 * 1024
-"""Bytes at either end of an answer that a cancelled task still reads."""
+"""How many bytes at either end of an answer a cancelled task still reads."""
 
 EVENTS = "text/event-stream"
 FRAMES = "application/vnd.amazon.eventstream"
@@ -46,12 +46,12 @@ class EventSource:
         kind: Its content type.
         pieces: The response's pieces.
         close: Closes the response.
-        ending: Gets what the answer took, once it has ended.
-        demand: How far the readers have come.
+        ending: Receives model, stop and usage of the answer once it has ended.
+        demand: How many pieces the readers have asked for.
         hides_usage: Whether the event that reports the usage is read here and not passed on.
 
     Attributes:
-        error: Why it has failed, if it has.
+        error: The error by which it failed, if it did.
         closed: Set once the response is closed.
     """
 
@@ -124,7 +124,7 @@ class EventSource:
         self._seen.append(piece)
         self._ending.heard += len(piece) // 8
         self._tail = (self._tail + piece)[-_MAX_LAST_EVENT:]
-        # Only the piece with its name is searched for the event: 2 µs less for all others.
+        # Only a piece with its name is searched for the event: 2 µs less for all others.
         if not self._begun and self._wire.last in self._tail:
             self._find_last_event()
         if self._begun and not self._ending.ended and _END.search(self._tail):
@@ -133,9 +133,9 @@ class EventSource:
         return piece
 
     def _is_cut(self) -> bool:
-        """Return whether what has come ends within an event, though the answer may have its stop.
+        """Return whether what has come ends within an event, even if the answer has its stop.
 
-        Some providers end the last line of all with its end alone.
+        Some providers end the last event with a single line end.
         """
         if self._ending.ended or not self._kind.startswith(EVENTS):
             return False
@@ -150,14 +150,14 @@ class EventSource:
             self._tail = self._tail[found.end() - 1 :]
 
     def end(self) -> None:
-        """End an answer whose last event has come, though its connection may go on."""
+        """End an answer whose last event has come, even if its connection is still open."""
         self._left = True
         self._demand.want(None)
         with contextlib.suppress(RuntimeError):  # nothing is waited for
             self._connection.reschedule(0.0)
 
     async def aclose(self) -> None:
-        """Close the response, also one that has not been read."""
+        """Close the response, even one that has not been read."""
         try:
             await self._pieces.aclose()
         finally:
@@ -179,9 +179,9 @@ class EventSource:
             raise
 
     def _learn_at_once(self) -> None:
-        """Learn what counts of an answer that a cancelled task reads no further.
+        """Read the usage from the ends of an answer whose task was cancelled.
 
-        Such a task waits for nothing more, and what counts stands at the ends.
+        Such a task must not wait, and the ends contain all that matters.
         """
         if self._ending.ended:
             return
@@ -198,7 +198,7 @@ class EventSource:
 
 
 def learn(kind: str, wire: Wire, raw: bytes, ending: Ending) -> None:
-    """Read from *raw*, the body of an answer of the content type *kind*, what it took."""
+    """Read model, stop and usage from *raw*, the body of an answer of the content type *kind*."""
     kind = kind.partition(";")[0].strip().lower()
     if kind == FRAMES:
         _read_frames(wire, raw, ending)
@@ -209,7 +209,7 @@ def learn(kind: str, wire: Wire, raw: bytes, ending: Ending) -> None:
 
 
 def _read_whole(wire: Wire, raw: bytes, ending: Ending) -> None:
-    """Read what an answer took that is not a stream, and came in pieces all the same."""
+    """Read model, stop and usage of an answer that is not a stream, though it came in pieces."""
     with contextlib.suppress(ValueError):
         usage, model, ending.stop = read_body(wire, raw)
         ending.model = model or ending.model
@@ -217,7 +217,7 @@ def _read_whole(wire: Wire, raw: bytes, ending: Ending) -> None:
 
 
 def _read_frames(wire: Wire, raw: bytes, ending: Ending) -> None:
-    """Read what an answer of Bedrock took."""
+    """Read model, stop and usage of an answer of Bedrock."""
     read_events(wire, b"\n\n".join(b"data: " + event for event in _events_in(raw)), ending)
 
 
@@ -239,6 +239,6 @@ def _events_in(raw: bytes) -> Iterator[bytes]:
 
 
 def _after_last(part: bytes, data: bytes) -> int:
-    """Return where in *data* the last *part* ends, 0 where there is none."""
+    """Return where in *data* the last *part* ends, 0 if there is none."""
     found = data.rfind(part)
     return found + len(part) if found >= 0 else 0

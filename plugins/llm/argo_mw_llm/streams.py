@@ -16,18 +16,18 @@ from argo_mw_llm.answers import Usage
 C = TypeVar("C")
 
 _CLOSING = 1.0
-"""Seconds that a connection has to be closed, before its reader waits no longer."""
+"""The most seconds for which a reader waits for its connection to be closed."""
 
 
 @define
 class Ending:
-    """What a stream's source knows of the answer so far.
+    """What a stream's source knows about the answer so far.
 
     Attributes:
         model: The model.
         stop: Why the answer ended, or "" before it has.
-        usage: The tokens it took, or ``None`` while they are not known.
-        miscounted: Whether the provider sent counts that cannot be.
+        usage: The tokens it took, or ``None`` while they are unknown.
+        miscounted: Whether the provider sent impossible counts.
         heard: Characters received so far, for an estimate when no count comes.
         headers: Headers of the answer, for clients of the provider's SDK.
         ended: Whether the last event of the answer has come, before the connection has ended.
@@ -50,8 +50,8 @@ class Demand:
     """How many pieces the readers of a stream have asked for.
 
     Attributes:
-        readers: How many read now, over all handles.
-        held: How many clients have it, whether they have begun to read or not.
+        readers: The number of current readers, of all handles.
+        held: The number of clients that have the stream, whether they read or not.
     """
 
     def __init__(self) -> None:
@@ -73,14 +73,14 @@ class Demand:
             self._source.set_result(None)
 
     async def until(self, pieces: int) -> None:
-        """Wait until somebody has asked for so many *pieces*; for the source alone."""
+        """Wait until a reader has asked for so many *pieces*; only the source calls it."""
         while self._wanted < pieces and not self._all:
             self._source = asyncio.get_running_loop().create_future()
             await self._source
 
 
 class OnDemand(Protocol):
-    """A source that is read no further than its readers have come."""
+    """A source that is read only as far as readers ask for."""
 
     error: Exception | None
     closed: asyncio.Event
@@ -90,18 +90,18 @@ class OnDemand(Protocol):
 
 
 class AnswerStream(Stream[C]):
-    """A model's answer in pieces. Complete only if the model came to its own end.
+    """A model's answer in pieces, complete only if the model ended it by itself.
 
     Args:
-        source: What the pieces come from.
+        source: The source of the pieces.
         tasks: The owner of the task that reads it.
-        ending: What is known of the answer.
-        name: What it is called in messages.
-        demand: Through which the source learns how far the readers are; without it, it is read
-            ahead of them.
+        ending: What is known about the answer.
+        name: Its name in messages.
+        demand: How many pieces the readers have asked for, so that the source reads no further;
+            without it, the source reads ahead.
 
     Attributes:
-        limits: Headers that tell how often the provider may still be asked.
+        limits: Headers about the provider's rate limits.
     """
 
     limits: tuple[tuple[str, str], ...] = ()
@@ -117,7 +117,7 @@ class AnswerStream(Stream[C]):
     ) -> None:
         if demand is None:
             super().__init__(source, tasks, name=name)
-        else:  # bounded by its bytes, however many pieces they come in
+        else:  # limited by bytes, however many pieces they come in
             super().__init__(source, tasks, name=name, max_chunks=sys.maxsize)
         self._ending = ending or Ending("")
         self._tasks = tasks
@@ -126,7 +126,7 @@ class AnswerStream(Stream[C]):
 
     @property
     def ending(self) -> Ending:
-        """What is known of the answer: a copy, since several callers may ask."""
+        """What is known about the answer: a copy for each caller."""
         return evolve(self._ending, parts=list(self._ending.parts))
 
     def is_the_same(self, other: object) -> bool:
@@ -141,7 +141,7 @@ class AnswerStream(Stream[C]):
 
     @property
     def broken_by(self) -> Exception | None:
-        """The very error that broke it off, where it comes over the wire."""
+        """The original error that broke it off, if it comes from the network."""
         return None if self._demand is None else cast("OnDemand", self._source).error
 
     def hold(self) -> Callable[[], None]:
@@ -161,10 +161,10 @@ class AnswerStream(Stream[C]):
         return end
 
     def leave(self, why: str) -> None:
-        """End the reading of this handle, which may wait for a piece now.
+        """End the reading of this handle, which may be waiting for a piece.
 
-        If all of the answer has come, it is complete; else what waits gets an error that names
-        *why*.
+        If all of the answer has come, it is complete; else the waiting reader gets an error that
+        says *why*.
         """
         demand = self._demand
         if demand is not None and self._ending.ended and demand.readers == 1:
@@ -173,7 +173,7 @@ class AnswerStream(Stream[C]):
             self.abort(why)
 
     async def closed(self) -> None:
-        """Wait until its connection is closed, a second at most, if nobody has it any more."""
+        """Wait until its connection is closed, for at most a second, if no client has it."""
         if self._demand is not None and not self._demand.readers and not self._demand.held:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSING):
@@ -194,7 +194,7 @@ class AnswerStream(Stream[C]):
                 read += 1
                 demand.want(read)
                 if self._ending.ended and not super().complete:
-                    # A reader that stops waiting here has the answer, which is not lost with it.
+                    # A reader that is cancelled here has the whole answer, which is not lost.
                     last = self._tasks.spawn("llm:last", _next(pieces), of_call=True)
                     piece = await asyncio.shield(last)
                 else:
@@ -216,23 +216,23 @@ class AnswerStream(Stream[C]):
 
     @property
     def complete(self) -> bool:
-        """Whether the answer is one to keep: not aborted, cut off, or refused."""
+        """Whether the answer may be kept: it was not aborted, truncated or refused."""
         ending = self._ending
         return super().complete and not ending.cut and is_kept(ending.stop, keep_tools=False)
 
     @property
     def aborted(self) -> bool:
-        """Whether it broke off before the model had come to an end."""
+        """Whether it broke off before the model ended it."""
         return super().aborted and not self._ending.stop
 
     @property
     def text(self) -> str:
-        """The text so far, where the pieces are text."""
+        """The text so far, if the pieces are text."""
         return "".join(self._ending.parts)
 
 
 def whole_stream(content: bytes, tasks: Tasks, ending: Ending) -> AnswerStream[bytes]:
-    """Return a stream of an answer that has come in one piece."""
+    """Return a stream of an answer that came in one piece."""
     stream: AnswerStream[bytes] = AnswerStream.of([content], tasks)
     stream._ending = ending
     return stream
@@ -259,7 +259,7 @@ def to_plain(stream: AnswerStream[object]) -> object:
 
 
 def from_plain(plain: Any, tasks: Tasks) -> AnswerStream[object]:
-    """Return the stream that was stored as *plain*, complete as it is; *tasks* own its readers."""
+    """Return the complete stream that was stored as *plain*; *tasks* own its readers."""
     chunks, model, stop, usage, heard, headers = plain
     parts = [chunk for chunk in chunks if isinstance(chunk, str)]
     stream: AnswerStream[object] = AnswerStream.of(chunks, tasks)
@@ -280,9 +280,9 @@ async def _read_out(pieces: AsyncIterator[object], last: asyncio.Task[object] | 
 
 
 def is_kept(stop: str, *, keep_tools: bool) -> bool:
-    """Return whether an answer that ended with *stop* may be kept for others.
+    """Return whether an answer that ended with *stop* may be kept for other calls.
 
-    Truncation and refusals are not answers; a tool call may have side effects, which a replay
-    would repeat.
+    Truncated answers and refusals are not; nor are tool calls, since a replay would repeat their
+    side effects.
     """
     return stop == "end" or (stop == "tool" and keep_tools)

@@ -1,7 +1,7 @@
 """Requests of SDKs that no wire can account for: batches, images, fine-tuning.
 
-Under a budget they are asked like an answer whose cost has no bound: refused where the budget
-refuses, else booked as unknown. What providers do not charge for goes straight on.
+Under a budget they are treated like calls whose cost has no bound: refused if the budget refuses,
+else booked at an unknown cost. Requests that providers do not charge for are sent directly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 
 def is_uncounted(argo: Argo, method: str, path: str) -> bool:
-    """Return whether budgets have to know of a request by *method* to *path*, of no wire."""
+    """Return whether budgets must see a request by *method* to *path*, which is of no wire."""
     return not is_free(method, path) and bool(config_of(argo, LlmConfig).budgets)
 
 
@@ -53,14 +53,14 @@ async def passed_on(
     send: Callable[[], Awaitable[R]],
     status: Callable[[R], int],
 ) -> R:
-    """Return what *send* returns, if no budget refuses it; no other call gets it.
+    """Return what *send* returns, if no budget refuses it; it is not shared.
 
     Args:
-        caller: Asks the chain, on behalf of the request's tenant.
-        clock: The time.
+        caller: Asks the chain, for the request's tenant.
+        clock: The clock.
         asked: The request, whose body is not read.
         send: Sends it.
-        status: Returns the status of what came.
+        status: Returns the status of the response.
 
     Raises:
         Refusal: A guard refused the request.
@@ -77,10 +77,10 @@ async def passed_on(
 
 
 def check_provider(argo: Argo | BlockingArgo, provider: str) -> None:
-    """Check that *argo* knows *provider*; before it is open, nobody can tell.
+    """Check that *argo* knows *provider*; before *argo* is open, accept any.
 
     Raises:
-        ValueError: It does not.
+        ValueError: There is no such provider.
     """
     try:
         known = argo.run(_names) if isinstance(argo, BlockingArgo) else _providers_of(argo)

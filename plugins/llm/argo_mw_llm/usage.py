@@ -1,4 +1,4 @@
-"""Usage: what answers say of the tokens that they took, read from their bytes."""
+"""Usage: the tokens that answers report, read from their bytes."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def parse(content: bytes) -> object:
     try:
         return msgspec.json.decode(content)
     except (msgspec.DecodeError, RecursionError):
-        return read_json(content)  # which is slower, and takes half surrogate pairs and NaN
+        return read_json(content)  # slower, but accepts half surrogate pairs and NaN
 
 
 def plain_counts(counts: object) -> object:
-    """Return an SDK's object of counts as plain data; whatever else came stays what it is."""
+    """Return an SDK's object of counts as plain data, and any other value unchanged."""
     to_dict = getattr(counts, "to_dict", None)
     return to_dict() if callable(to_dict) else counts
 
 
 def read_body(wire: Wire, content: bytes) -> Read:
-    """Return usage, model and stop of a whole answer as it came over *wire*.
+    """Return usage, model and stop of a whole answer over *wire*.
 
     Raises:
         ValueError: It is damaged.
@@ -43,9 +43,9 @@ def read_body(wire: Wire, content: bytes) -> Read:
 
 
 def read_events(wire: Wire, raw: bytes, ending: Ending) -> None:
-    """Read from the bytes of a stream over *wire*, which has ended, what its answer took.
+    """Read model, stop and usage from the bytes of a stream over *wire* that has ended.
 
-    Only the few events with such figures are decoded.
+    Only the few events with these are decoded.
     """
     lines = lines_with(wire.marks, raw)
     for event in _decoded(line for line in lines if line.startswith(b"data:")):
@@ -54,9 +54,9 @@ def read_events(wire: Wire, raw: bytes, ending: Ending) -> None:
 
 
 def lines_with(marks: Sequence[bytes], raw: bytes) -> Iterator[bytes]:
-    """Yield the lines of *raw* that hold one of *marks*.
+    """Yield the lines of *raw* that contain one of *marks*.
 
-    All of *raw* is searched for each mark: to look into line after line takes three times as long.
+    All of *raw* is searched for each mark, since checking each line takes three times as long.
     """
     begin, next_at = 0, {mark: raw.find(mark) for mark in marks}
     while found := [at for at in next_at.values() if at >= 0]:
@@ -64,7 +64,7 @@ def lines_with(marks: Sequence[bytes], raw: bytes) -> Iterator[bytes]:
         start = raw.rfind(b"\n", begin, first) + 1 or begin
         begin = raw.find(b"\n", first)
         begin = len(raw) if begin < 0 else begin
-        # A line may end with a carriage return alone, too.
+        # A line may also end with a single carriage return.
         lines = raw[start:begin].splitlines()
         yield from (line for line in lines if any(mark in line for mark in marks))
         for mark, at in next_at.items():

@@ -30,7 +30,7 @@ _SCHEMA = {
 }
 _MAX_TOKENS = 300
 _MAX_REASON = 2000
-"""Characters of a reason, of which a model that keeps to its limit writes fewer."""
+"""The most characters of a reason; a model that follows its instructions writes fewer."""
 _ACTIONS = ("BUY", "SELL", "HOLD")
 _MONTH, _RSI, _FAST, _SLOW = 20, 14, 12, 26
 
@@ -43,8 +43,8 @@ TOLERANCES: Mapping[str, str] = {
     "indicators.volatility": "10%",
     "epoch": "any",
 }
-"""How far indicators may move before an opinion of them is another one. A share of zero is
-nothing, so a MACD that changes its sign is always another."""
+"""How far indicators may move until an opinion on them no longer holds. A share of zero is zero, so
+it never holds for a MACD that changes its sign."""
 
 
 def opinion_request(parameters: Mapping[str, object], model: str) -> ModelRequest:
@@ -84,21 +84,21 @@ def read_opinion(completion: Completion) -> Opinion | Malformed:
     try:
         fields = read_json(text, strict=True)
     except ValueError as error:
-        return refuse(f"its reply is not JSON to rely on: {error}")
+        return refuse(f"its reply is not valid JSON: {error}")
     if not isinstance(fields, dict) or set(fields) != {"action", "confidence", "reason"}:
-        return refuse("its JSON has not just action, confidence and reason")
+        return refuse("its JSON needs action, confidence and reason, and nothing else")
     action, sure, reason = fields["action"], fields["confidence"], fields["reason"]
     if action not in _ACTIONS or not isinstance(reason, str):
         return refuse(f"its action is {str(action)[:20]!r}")
     if isinstance(sure, bool) or not isinstance(sure, (int, float)) or not 0.0 <= sure <= 1.0:
         return refuse("its confidence is not a number from 0 to 1")
-    # Half a surrogate pair is not text that anything can write down.
+    # Text with half a surrogate pair cannot be encoded.
     line = " ".join(reason[:_MAX_REASON].encode("utf-8", "replace").decode().split())
     return Opinion(cast("Action", action), float(sure), line, completion.model, completion.usage)
 
 
 def indicators_of(bars: Any) -> dict[str, float]:
-    """Return indicators of a frame of bars, ascending in time, with a column ``close``.
+    """Return the indicators of a frame of bars, ascending in time, with a column ``close``.
 
     Raises:
         ValueError: There are too few bars, or prices too far apart.

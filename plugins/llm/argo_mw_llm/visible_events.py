@@ -1,8 +1,8 @@
-"""Events of a stream that its caller has asked for: all but one that only we have asked for.
+"""Removes the event of a stream that only we have asked for.
 
-A chat stream reports its usage in an event of its own, if it is asked to. Programs that have not
-asked stumble over it, since it holds no choice. It is taken out whole; all other events stay as
-they came, byte for byte. A piece that ends within an event waits for the rest of it.
+A chat stream reports its usage in an event of its own if the request asks for it. Programs that
+have not asked fail on it, since it has no choices. So it is removed; all other events stay as they
+came, byte for byte. A piece that ends within an event waits for the rest of it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _USAGE = b'"usage"'
 
 
 class VisibleEvents:
-    """Takes the event that reports the usage out of a stream over *wire*, piece by piece."""
+    """Removes the event that reports the usage from a stream over *wire*, piece by piece."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._waiting = bytearray()
 
     def of(self, piece: bytes) -> bytes:
-        """Return what can be passed on now that *piece* has come, which may be nothing."""
-        # What was there before holds no end of an event, but an end may lie across.
+        """Return what can be passed on after *piece* has come, which may be nothing."""
+        # The rest so far contains no end of an event, but one may be split over both.
         start = max(0, len(self._waiting) - 3)
         self._waiting += piece
         end = max(self._end_of(mark, start) for mark in _ENDS)
@@ -40,7 +40,7 @@ class VisibleEvents:
         return b"".join(event for event in _events(complete) if not self._reports_usage(event))
 
     def rest(self) -> bytes:
-        """Return what is left where the stream ends."""
+        """Return what is left at the end of the stream."""
         rest = bytes(self._waiting)
         self._waiting.clear()
         return b"" if self._reports_usage(rest) else rest

@@ -1,4 +1,4 @@
-"""The upstream behind the voices: prices and news in, an opinion out."""
+"""The upstream behind the voices, which asks models for an opinion on prices and news."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from argo_mw_llm.views import indicators_of
 NAME = "llm_voices"
 _MAX_NEWS = 10
 _MAX_TITLE = 300
-"""Characters of a headline: what a vendor writes is paid for by the token."""
+"""The most characters of a headline, since each token of it is paid for."""
 
 
 class Voices:
@@ -28,7 +28,7 @@ class Voices:
         return Upstream(NAME, frozenset(self._asks), self.fetch, timeout=60.0, price=0.0)
 
     async def fetch(self, call: Call) -> Outcome:
-        """Return the opinion that *call* asks for, with the time of its prices in its key."""
+        """Return the opinion that *call* asks for; the time of the prices is part of its key."""
         window = {name: call.parameters[name] for name in ("timeframe", "days")}
         bars: Any = (await self._context.call(call, "bars", symbol=call.subject, **window)).value
         try:
@@ -50,9 +50,9 @@ class Voices:
             articles: Any = (await self._context.call(call, "news", symbol=call.subject)).value
             return [_line(article.title) for article in list(articles)[:_MAX_NEWS]]
         except ArgoError:
-            return []  # an opinion of prices alone is one too
+            return []  # an opinion on prices alone is useful too
 
 
 def _line(title: object) -> str:
-    """Return *title* as the one line that it has in a prompt."""
+    """Return *title* as one line for a prompt."""
     return " ".join(str(title)[:_MAX_TITLE].split())

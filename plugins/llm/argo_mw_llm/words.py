@@ -1,4 +1,4 @@
-"""Words of a provider that become part of records: names of models, reasons to stop."""
+"""Texts of a provider that become part of records: names of models, reasons to stop."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _MAX_WORD: Final = 200
 def word(written: object) -> str:
     """Return *written* as one line of at most 200 characters, or "" if it is not text.
 
-    The SDKs check neither types nor lengths, and what no database takes would cost a record.
+    The SDKs check neither types nor lengths, and a database may refuse a record with such a text.
     """
     return printable(written[:_MAX_WORD])[:_MAX_WORD] if isinstance(written, str) else ""
 
 
 def text_of(written: object) -> str:
-    """Return *written*, which an answer consists of.
+    """Return *written*, the text of an answer.
 
     Raises:
         TypeError: It is not text.

@@ -397,7 +397,7 @@ async def test_a_bill_above_what_was_held_stops_the_budget_until_it_is_lifted(
         assert booked == (await shared.add(KEY, 0)).value
         assert 1 == len(provider.bodies)
         (overrun,) = [e for e in seen.of(LayerActed) if e.action == "overrun"]
-        assert "more than the $" in overrun.detail
+        assert "more than its upper bound" in overrun.detail
         assert any("is stopped" in trouble.what for trouble in seen.of(Trouble))
         await shared.delete([KEY + STOPPED])
         provider.usage = HONEST

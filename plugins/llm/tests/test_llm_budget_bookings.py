@@ -219,7 +219,7 @@ async def test_a_call_is_asked_if_it_costs_no_more_than_its_caller_pays(
             await guard.reserve(request)
 
 
-async def test_a_limit_that_is_no_number_is_one_that_nothing_keeps() -> None:
+async def test_nothing_is_within_a_limit_that_is_not_a_number() -> None:
     guard, request = guarded(max_usd=float("nan"), counted=7)
     with pytest.raises(BudgetExceeded, match=r"more than the limit of \$nan"):
         await guard.reserve(request)

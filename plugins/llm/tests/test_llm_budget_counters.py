@@ -127,7 +127,7 @@ def test_a_budget_is_for_one_tenant_or_for_all() -> None:
     assert ones[:3] == scope_of(*ones).of(call_of(), "glm", "glm-5.3")
 
 
-def test_names_of_no_model_provider_or_vendor_are_told() -> None:
+def test_names_of_no_model_provider_or_vendor_are_reported() -> None:
     names = ("", "*", "glm", "openai", "glm-5.3", "GLM-5.3", "of-nobody", "another")
     assert ["another", "of-nobody"] == scope_of(*(Budget(model=one) for one in names)).unknown
 
@@ -294,7 +294,7 @@ def test_a_message_says_what_is_left_beside_what_a_call_may_cost(spent: int, lef
     )
 
 
-def test_who_is_refused_learns_what_to_do_about_it() -> None:
+def test_a_refusal_says_what_to_do_about_it() -> None:
     assert "raise it in [[plugins.llm.budgets]], or give max_tokens" == advice(Budget(usd=1.0))
     assert "give max_tokens, or have it raised" == advice(OwnBudget(1.0))
 

@@ -180,7 +180,7 @@ async def spend(budgets: list[Budget], bills: list[int]) -> None:
     [("glm", "glm-5.3"), ("qwen", "qwen3.8-max"), ("deepseek", "deepseek-v4-pro")],
 )
 @settings(max_examples=60, deadline=None)
-def test_no_name_that_is_not_known_slips_past_the_budgets_of_whom_is_asked(
+def test_an_unknown_name_does_not_slip_past_the_budgets_of_the_provider_asked(
     provider: str, model: str, name: str
 ) -> None:
     assume(load_prices().of(name) is None and name)
@@ -254,7 +254,7 @@ async def test_a_bill_that_is_higher_than_held_is_reported_with_both_amounts() -
     assert rest is not None
     await rest
     (what,) = reported(guard)
-    assert f"cost $1.250000, more than the ${held:.6f} that it could cost at most" in what
+    assert f"cost $1.250000, more than its upper bound of ${held:.6f}" in what
 
 
 async def test_a_stop_that_the_store_does_not_know_of_yet_holds_here() -> None:

@@ -212,7 +212,7 @@ BOTH = pytest.mark.parametrize("ask", [messages, by_transport, completions])
     ],
     ids=str,
 )
-async def test_whatever_decides_the_answer_divides_clients(
+async def test_clients_whose_answers_may_differ_share_none(
     ask: Any, client: dict[str, Any], request_: dict[str, Any], open_argo: OpenArgo
 ) -> None:
     server = Server()
@@ -263,7 +263,7 @@ async def test_credentials_that_no_header_shows_divide_clients(open_argo: OpenAr
     ],
     ids=str,
 )
-async def test_what_decides_nothing_divides_nobody(
+async def test_headers_that_decide_nothing_keep_no_clients_apart(
     ask: Any, request_: dict[str, Any], open_argo: OpenArgo
 ) -> None:
     server = Server()
@@ -419,7 +419,7 @@ async def test_a_caller_who_joins_waits_as_long_as_its_own_timeout(
 
 
 @BOTH
-async def test_a_callers_timeout_is_not_that_of_those_who_joined_it(
+async def test_a_callers_timeout_does_not_end_the_wait_of_callers_who_joined_it(
     ask: Any, open_argo: OpenArgo
 ) -> None:
     clock, server = FakeClock(), Server()

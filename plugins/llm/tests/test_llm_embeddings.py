@@ -75,7 +75,9 @@ async def test_what_is_no_text_is_refused(wrong: dict[str, Any], open_argo: Open
             await argo.call("embed", **wrong)
 
 
-async def test_an_error_is_each_text_s(sandbox: Sandbox, open_argo: OpenArgo) -> None:
+async def test_each_text_of_a_failed_request_gets_its_error(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
     sandbox.set_fault("openai", Fault("unauthorized"))
     async with open_argo(operations=ONE) as argo:
         answers = await asyncio.gather(

@@ -185,7 +185,7 @@ async def test_what_has_no_bound_is_refused_and_says_what(
     sandbox: Sandbox, open_argo: OpenArgo
 ) -> None:
     async with open_argo(budgets=[{"usd": 100.0}]) as argo, client_of(argo, sandbox) as client:
-        with pytest.raises(openai.APIStatusError, match="goes on from"):
+        with pytest.raises(openai.APIStatusError, match="continues from"):
             await client.responses.create(**ASK, previous_response_id="resp_1")
         with pytest.raises(openai.APIStatusError, match="web_search"):
             await client.responses.create(**ASK, tools=[{"type": "web_search"}])

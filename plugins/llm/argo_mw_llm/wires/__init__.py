@@ -27,7 +27,7 @@ __all__ = [
 
 MESSAGES, CHAT, RESPONSES, EMBEDDINGS = Messages(), Chat(), Responses(), Embeddings()
 
-# The longer path first: one is the end of the other.
+# The longer path first: the shorter one is its end.
 _WIRES: Sequence[Wire] = (MESSAGES, CHAT, RESPONSES, EMBEDDINGS, Completions())
 _NAMED: Mapping[str, Wire] = {wire.name: wire for wire in _WIRES}
 
@@ -37,7 +37,7 @@ _CLOUDS = re.compile(
 )
 _FREE_METHODS = ("GET", "HEAD", "OPTIONS", "DELETE")
 _FREE = ("/count_tokens", "/input_tokens", "/moderations", "/files", "/cancel")
-"""How the paths of requests end that providers do not charge for."""
+"""The ends of paths of requests that providers do not charge for."""
 
 
 def is_free(method: str, path: str) -> bool:
@@ -45,7 +45,7 @@ def is_free(method: str, path: str) -> bool:
     return method.upper() in _FREE_METHODS or path.rstrip("/").endswith(_FREE)
 
 
-@lru_cache(1024)  # asked several times of each request, of which most go to a few paths
+@lru_cache(1024)  # called several times for each request, mostly with the same few paths
 def wire_of(path: str) -> Wire | None:
     """Return the wire of requests to *path* that ask for an answer, or ``None``.
 
@@ -59,7 +59,7 @@ def wire_of(path: str) -> Wire | None:
 
 @lru_cache(1024)
 def stated_at(path: str) -> Mapping[str, object]:
-    """Return the fields of a request that *path* states in place of its body."""
+    """Return the fields of a request that are in *path* instead of its body."""
     found = _CLOUDS.search(path.rstrip("/"))
     if found is None:
         return {}

@@ -48,7 +48,7 @@ COUNTS = Counts(
         "completion_tokens_details.reasoning_tokens": "thinking",
         "completion_tokens_details.audio_tokens": "audio_out",
         "completion_tokens_details.text_tokens": FREE,
-        # Both are in the sum, at its price.
+        # Both are included in the sum, at its price.
         "completion_tokens_details.accepted_prediction_tokens": FREE,
         "completion_tokens_details.rejected_prediction_tokens": FREE,
     },
@@ -61,7 +61,7 @@ TIERS = Counts({"service_tier": TIER})
 
 
 class Chat(Wire):
-    """OpenAI's chat completions, which many providers have."""
+    """OpenAI's chat completions, which many providers offer."""
 
     name = "chat"
     path = "/chat/completions"
@@ -71,7 +71,7 @@ class Chat(Wire):
     last_event = re.compile(rb"(?:^|\n)data: ?\[DONE\][ \r]*\n")
 
     def read(self, body: JSON, content: bytes) -> Read:
-        """Return what the whole answer *body* says of itself; *content* is its bytes."""
+        """Return usage, model and stop of the whole answer *body*; *content* is its bytes."""
         stop = ""
         for choice in mappings(body.get("choices")):
             stop = _stop(stop, word(choice.get("finish_reason")) or "None")
@@ -79,7 +79,7 @@ class Chat(Wire):
         return Read(usage, word(body.get("model")), stop or "None")
 
     def read_event(self, event: JSON, ending: Ending) -> None:
-        """Take up what *event* of a stream says of its answer."""
+        """Add what *event* of a stream tells about its answer."""
         counts = event.get("usage")
         ending.model = word(event.get("model")) or ending.model
         if counts is not None:
@@ -99,7 +99,7 @@ class Chat(Wire):
         return {"stream_options": {**given, "include_usage": True}}
 
     def reports_usage_alone(self, event: JSON) -> bool:
-        """Return whether *event* of a stream was only sent because it was asked to report usage."""
+        """Return whether *event* of a stream only reports the usage that was asked for."""
         return event.get("choices") == [] and event.get("usage") is not None
 
     def limit(self, limiting: Limiting) -> str:
@@ -124,13 +124,13 @@ class Chat(Wire):
         if limiting.apart and body.get("enable_thinking") is not False:
             bound = evolve(bound, thinking=count_of("thinking_budget", body.get("thinking_budget")))
         if limits[0] is None and output is not None and limiting.field == "max_tokens":
-            # Not every provider knows the newer name of the limit.
+            # Some providers do not know the newer name of the limit.
             bound = evolve(bound, inserted={"max_tokens": output})
         return bound
 
 
 class Completions(Chat):
-    """OpenAI's older completions, which go on from a text."""
+    """OpenAI's older completions, which continue a text."""
 
     name = "completions"
     path = "/completions"
@@ -162,7 +162,7 @@ def usage_of(counts: object, answer: JSON | None = None) -> Usage | None:
         counts: The usage.
         answer: The answer that it is of, which may name its tier.
 
-    Returns ``None`` where there is none that can be.
+    Returns ``None`` if it is missing or impossible.
     """
     found = COUNTS.read(counts)
     if found is None or not found["input"]:
@@ -182,12 +182,12 @@ def usage_of(counts: object, answer: JSON | None = None) -> Usage | None:
 
 
 def count(ending: Ending, counts: object, answer: JSON | None = None) -> None:
-    """Take up the counts of a stream; the last ones hold."""
+    """Take the counts of a stream; later ones replace earlier ones."""
     ending.usage = usage_of(counts, answer)
     ending.miscounted = ending.usage is None
 
 
 def _stop(before: str, stop: str) -> str:
-    """Why an answer of several choices ended: of those, the first that is not an end."""
+    """Return why an answer of several choices ended: the first reason that is not a proper end."""
     stop = STOPS.get(stop, stop)
     return stop if before in ("", "end") else before

@@ -19,7 +19,7 @@ COUNTS = Counts(
 
 
 class Embeddings(Wire):
-    """OpenAI's embeddings, which many providers have."""
+    """OpenAI's embeddings, which many providers offer."""
 
     name = "embeddings"
     path = "/embeddings"
@@ -30,14 +30,14 @@ class Embeddings(Wire):
     last_event = re.compile(rb"(?:^|\n)data: ?\[DONE\][ \r]*\n")
 
     def read(self, body: JSON, content: bytes) -> Read:
-        """Return what the whole answer *body* says of itself; *content* is its bytes."""
+        """Return usage, model and stop of the whole answer *body*; *content* is its bytes."""
         return Read(usage_of(body.get("usage")), word(body.get("model")), "end")
 
     def read_event(self, event: JSON, ending: Ending) -> None:
-        """Take up nothing: embeddings do not come as streams."""
+        """Do nothing: embeddings do not come as streams."""
 
     def limit(self, limiting: Limiting) -> str:
-        """Return the field that limits the length of an answer, of which there is none."""
+        """Return "", since no field limits the length of an answer."""
         return ""
 
     def bound(self, body: JSON, limiting: Limiting) -> Bound:
@@ -51,6 +51,6 @@ class Embeddings(Wire):
 
 
 def usage_of(counts: object) -> Usage | None:
-    """Read a ``usage``, or return ``None`` where there is none that can be."""
+    """Read a ``usage``; return ``None`` if it is missing or impossible."""
     found = COUNTS.read(counts)
     return Usage(found["input"]) if found is not None and found["input"] else None

@@ -29,7 +29,7 @@ STOPS = {
     "tool_use": "tool",
 }
 _RAN_TOOL = re.compile(rb'"type": ?"(?:mcp|server)_tool_use"')
-"""A block of an answer. Inside of a text, its quotation marks are escaped."""
+"""The beginning of a block of an answer; within a text, its quotation marks would be escaped."""
 
 _TOKENS = {
     "input_tokens": "input",
@@ -44,12 +44,12 @@ COUNTS = Counts(
         **_TOKENS,
         "output_tokens_details.thinking_tokens": "thinking",
         "server_tool_use.web_search_requests": "searches",
-        # Reading a page costs only its tokens, which are in the prompt.
+        # Fetching a page costs only its tokens, which count as prompt.
         "server_tool_use.web_fetch_requests": FREE,
         "service_tier": TIER,
         "speed": TIER,
         "inference_geo": TIER,
-        # The price of a retry is lower then, never higher.
+        # It makes a retry cheaper, never more expensive.
         "fallback_credit.status.type": FREE,
         "fallback_credit.status.reason": FREE,
         "fallback_credit.status.remove_to_redeem": FREE,
@@ -62,10 +62,10 @@ ITERATION = Counts({**_TOKENS, "type": FREE, "model": FREE}, ("input_tokens", "o
 """An entry of ``usage.iterations``."""
 
 _BESIDE = ("compaction", "advisor_message")
-"""Types of entries that the sums of a usage leave out."""
+"""Types of entries that the sums of a usage exclude."""
 
 _FALLBACK = "fallback_message"
-"""The type of the entry of the model that served after others had declined, which is summed."""
+"""The type of the entry of a model that answered after others declined; the sums include it."""
 
 
 class Messages(Wire):
@@ -79,13 +79,13 @@ class Messages(Wire):
     last_event = re.compile(rb"(?:^|\n)event: ?message_stop\r?\n")
 
     def read(self, body: JSON, content: bytes) -> Read:
-        """Return what the whole answer *body* says of itself; *content* is its bytes."""
+        """Return usage, model and stop of the whole answer *body*; *content* is its bytes."""
         usage = usage_of(body.get("usage"))
         stop = _stop(word(body.get("stop_reason")) or "None", content)
         return Read(usage, word(body.get("model")), stop)
 
     def read_event(self, event: JSON, ending: Ending) -> None:
-        """Take up what *event* of a stream says of its answer."""
+        """Add what *event* of a stream tells about its answer."""
         message = event.get("message")
         if event.get("type") == "message_start" and isinstance(message, Mapping):
             ending.model = word(message.get("model")) or ending.model
@@ -96,7 +96,7 @@ class Messages(Wire):
             end(ending, event.get("usage"), stop)
 
     def finish(self, ending: Ending, raw: bytes) -> None:
-        """Take up what all bytes of a stream say of its answer, once that has ended."""
+        """Add what only all bytes of a stream tell, once it has ended."""
         ending.stop = _stop(ending.stop, raw)
 
     def limit(self, limiting: Limiting) -> str:
@@ -117,27 +117,27 @@ class Messages(Wire):
         return Bound(prompt_size(body), output, _thinking(body), cached=dearest_cache(body))
 
     def is_alone(self, body: JSON) -> bool:
-        """Return whether the request *body* goes on in a container that the provider has kept."""
+        """Return whether the request *body* continues in a container kept by the provider."""
         return bool(body.get("container"))
 
 
 def usage_of(counts: object) -> Usage | None:
     """Read a ``usage``; cache writes without a lifetime are for five minutes.
 
-    Returns ``None`` where there is none that can be.
+    Returns ``None`` if it is missing or impossible.
     """
     found = _read(counts)
     return found if found is not None and found.prompt else None
 
 
 def begin(ending: Ending, counts: object) -> None:
-    """Take up the first counts of a stream."""
+    """Take the first counts of a stream."""
     ending.usage = _read(counts)
     ending.miscounted = ending.usage is None
 
 
 def end(ending: Ending, counts: object, stop: object) -> None:
-    """Take up the last counts of a stream, which repeat the first ones or leave them out."""
+    """Take the last counts of a stream, which repeat the first ones or omit them."""
     start, last = ending.usage, _read(counts, ("output_tokens",))
     if last is not None and not ending.miscounted:
         start = start or Usage()
@@ -196,7 +196,7 @@ def _usage(
 
 
 def _stop(stop: str, raw: bytes) -> str:
-    """Why an answer ended: tools that ran at the provider may have had side effects too."""
+    """Return why an answer ended; tools that ran at the provider count as tool calls too."""
     stop = STOPS.get(stop, stop)
     return "tool" if stop == "end" and _RAN_TOOL.search(raw) else stop
 

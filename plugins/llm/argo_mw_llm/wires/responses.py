@@ -40,7 +40,7 @@ COUNTS = Counts(
     },
     ("input_tokens", "output_tokens"),
 )
-"""``usage`` of an answer. The shorter and the longer life of what is cached are booked as such."""
+"""``usage`` of an answer, with cached tokens of the shorter and the longer life."""
 
 TOOLS = Counts(
     {
@@ -60,14 +60,14 @@ TOOLS = Counts(
 """``tool_usage`` of an answer."""
 
 _IMAGES = "image_generation"
-"""The model of images that tools make: its name is not given, so its price is not known."""
+"""The name for the model of images that tools make: the answer omits it, so it has no price."""
 
 _ENDINGS = {"max_output_tokens": "length", "content_filter": "refusal"}
 _STORED = ("previous_response_id", "conversation", "background", "prompt")
-"""Fields that go on from what the provider has stored, or leave something to be fetched later."""
+"""Fields that continue from what the provider has stored, or store something for later."""
 _TOOL_CALLS = re.compile(r"_call$|_approval_request$")
 _PAID_CALLS = ("file_search_call", "code_interpreter_call")
-"""Calls of tools that cost something which no usage counts, so that their price is not known."""
+"""Tool calls that cost something no usage counts, so that their price is unknown."""
 _LAST = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -82,11 +82,11 @@ class Responses(Wire):
     last_event = re.compile(rb"(?:^|\n)event: ?response\.(?:completed|incomplete|failed)\r?\n")
 
     def read(self, body: JSON, content: bytes) -> Read:
-        """Return what the whole answer *body* says of itself; *content* is its bytes."""
+        """Return usage, model and stop of the whole answer *body*; *content* is its bytes."""
         return Read(usage_of(body), word(body.get("model")), _stop(body))
 
     def read_event(self, event: JSON, ending: Ending) -> None:
-        """Take up what *event* of a stream says of its answer."""
+        """Add what *event* of a stream tells about its answer."""
         answer = event.get("response")
         if event.get("type") not in _LAST or not isinstance(answer, Mapping):
             return
@@ -106,14 +106,14 @@ class Responses(Wire):
             NoBoundError: It has none.
         """
         if self.is_alone(body):
-            msg = "nothing bounds the size of what the provider has stored and goes on from"
+            msg = "nothing bounds the size of what the provider has stored and continues from"
             raise NoBoundError(msg)
         check_fields(body, RESPONSES)
         output = count_of("max_output_tokens", body.get("max_output_tokens"))
         return Bound(_prompt(body), output, cached=dearest_cache(body), limit=self.limit(limiting))
 
     def is_alone(self, body: JSON) -> bool:
-        """Return whether the request *body* goes on from what the provider has stored."""
+        """Return whether the request *body* continues from what the provider has stored."""
         if any(body.get(name) for name in _STORED):
             return True
         items = mappings(body.get("input"))
@@ -121,7 +121,7 @@ class Responses(Wire):
 
 
 def usage_of(answer: JSON) -> Usage | None:
-    """Return the usage of *answer*, or ``None`` where there is none that can be."""
+    """Return the usage of *answer*, or ``None`` if it is missing or impossible."""
     found, tools = COUNTS.read(answer.get("usage")), TOOLS.read(answer.get("tool_usage") or {})
     if found is None or tools is None or not found["input"]:
         return None
@@ -147,7 +147,7 @@ def usage_of(answer: JSON) -> Usage | None:
 
 
 def _stop(answer: JSON) -> str:
-    """Return why *answer* ended: calls of tools may have had side effects, which none repeats."""
+    """Return why *answer* ended; any tool call counts, since its side effects must not repeat."""
     status = word(answer.get("status")) or "None"
     if status == "incomplete":
         details = answer.get("incomplete_details")
@@ -164,7 +164,7 @@ def _stop(answer: JSON) -> str:
 
 
 def _prompt(body: JSON) -> int:
-    """Return the prompt's tokens at most."""
+    """Return the most tokens of the prompt."""
     total = FRAME
     for name, value in body.items():
         if name == "input" and not isinstance(value, str):
@@ -190,7 +190,7 @@ def _item(item: object) -> int:
 
 
 def _tool(tool: object) -> int:
-    # A tool without a type is not a tool of this wire, which might mean anything.
+    # A tool without a type is not one of this wire, and might mean anything.
     if isinstance(tool, Mapping) and tool.get("type") not in ("function", "custom"):
         msg = f"nothing bounds what the tool {tool.get('type')!r:.40} takes"
         raise NoBoundError(msg)

@@ -1,4 +1,4 @@
-"""The interface of a wire: a protocol of requests for answers, as it goes over the network."""
+"""The interface of a wire: a network protocol of requests for answers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ JSON = Mapping[str, object]
 
 
 class Read(NamedTuple):
-    """What a whole answer says of itself.
+    """What a whole answer tells about itself.
 
     Attributes:
-        usage: The tokens it took, or ``None`` where it has no count that can be.
+        usage: The tokens it took, or ``None`` if its count is missing or impossible.
         model: The model.
         stop: Why it ended; see :class:`~argo_mw_llm.answers.Completion`.
     """
@@ -33,12 +33,12 @@ class Wire(ABC):
     """A protocol of requests for answers.
 
     Attributes:
-        name: What the configuration calls it.
-        path: How the paths of its requests end.
-        task: What it asks of a model, in OpenTelemetry's words; "" is to answer a conversation.
+        name: Its name in the configuration.
+        path: The end of the paths of its requests.
+        task: The task of a model, in OpenTelemetry's words; "" for answering a conversation.
         counts: How the fields of its usage are booked.
-        marks: What stands in the lines of a stream that are worth decoding.
-        last: What the beginning of a stream's last event holds.
+        marks: Texts in the lines of a stream that need to be decoded.
+        last: A text in the beginning of a stream's last event.
         last_event: The beginning of a stream's last event.
     """
 
@@ -52,14 +52,14 @@ class Wire(ABC):
 
     @abstractmethod
     def read(self, body: JSON, content: bytes) -> Read:
-        """Return what the whole answer *body* says of itself; *content* is its bytes."""
+        """Return usage, model and stop of the whole answer *body*; *content* is its bytes."""
 
     @abstractmethod
     def read_event(self, event: JSON, ending: Ending) -> None:
-        """Take up what *event* of a stream says of its answer."""
+        """Add what *event* of a stream tells about its answer."""
 
     def finish(self, ending: Ending, raw: bytes) -> None:  # noqa: B027 - most have nothing to add
-        """Take up what all bytes of a stream say of its answer, once that has ended."""
+        """Add what only all bytes of a stream tell, once it has ended."""
 
     @abstractmethod
     def limit(self, limiting: Limiting) -> str:
@@ -80,18 +80,18 @@ class Wire(ABC):
     def asking_for_usage(self, body: JSON) -> JSON:
         """Return the fields with which a stream for the request *body* would report its usage.
 
-        None where it does so by itself, or no stream is asked for.
+        There are none if it does so by itself, or if no stream is asked for.
         """
         return {}
 
     def reports_usage_alone(self, event: JSON) -> bool:
-        """Return whether *event* of a stream was only sent because it was asked to report usage."""
+        """Return whether *event* of a stream only reports the usage that was asked for."""
         return False
 
     def is_alone(self, body: JSON) -> bool:
-        """Return whether the request *body* goes on from what the provider has stored.
+        """Return whether the request *body* continues from what the provider has stored.
 
-        Its answer is of that moment and changes what is stored, so no other call gets it.
+        Its answer depends on what is stored then, and changes it, so it is not shared.
         """
         return False
 
