@@ -136,7 +136,7 @@ class UpstreamCaller:
             tried.append(self._ended(call, started, _status(error), text, absent=absent))
             raise
         tried.append(self._ended(call, started, "ok", "", outcome.cost))
-        # First, so that a computed answer speaks for the moment of its inputs, not of its own.
+        # First, so that a computed answer is dated by its inputs, not by when it was computed.
         answer = outcome if lineage is None else lineage.inherit(outcome)
         answer = self._complete(call, answer, asked_at, tuple(tried))
         if answer.lacks:

@@ -224,7 +224,9 @@ async def test_a_coroutine_is_awaited_in_the_task_of_the_caller(open_argo, book,
         assert asyncio.current_task() is store.task
 
 
-async def test_the_chain_learns_which_layers_looked_in_vain(open_argo, book, upstream) -> None:
+async def test_the_chain_learns_which_layers_looked_and_found_nothing(
+    open_argo, book, upstream
+) -> None:
     layers = (
         Store("one", book, None),
         Memory("two", book),

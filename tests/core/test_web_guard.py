@@ -96,7 +96,7 @@ def test_other_names_are_answered_where_they_are_configured() -> None:
         ({"origin": "http://["}, True),
     ],
 )
-def test_a_page_of_another_site_is_told_from_our_own(
+def test_a_page_of_another_site_is_distinguished_from_our_own(
     headers: dict[str, str], expected: bool
 ) -> None:
     assert is_cross_site({**HOST, **headers}) == expected

@@ -4,8 +4,8 @@ Usage: member.py SETTINGS, a JSON object: see ``fleet.Fleet``. Each line of stan
 what it asks for is printed as one line of JSON. At the end of the input the application is closed,
 and what was seen is printed once more.
 
-A layer inside of ``persist`` marks each signal that is made, so that it can be told from all others
-wherever it turns up.
+A layer inside of ``persist`` marks each signal that is made, so that it can be distinguished from
+all others wherever it turns up.
 """
 
 from __future__ import annotations

@@ -587,9 +587,7 @@ async def test_a_program_that_is_looked_at_alone_and_ends_is_said_to_be_gone(
         await playwright.expect(chosen).to_have_text(re.compile(r"\(not seen now\)"))
 
 
-async def test_what_a_screen_reader_is_told_of_silence_is_told_once(
-    page: Page, clock: FakeClock
-) -> None:
+async def test_a_screen_reader_announces_silence_once(page: Page, clock: FakeClock) -> None:
     """A text that changes each second would be read aloud each second."""
     async with open_argo(clock) as argo:
         await page.page.clock.install()
@@ -602,7 +600,7 @@ async def test_what_a_screen_reader_is_told_of_silence_is_told_once(
         assert said == await page.page.locator("#state").text_content()
 
 
-async def test_texts_can_be_told_from_their_ground_and_controls_have_names(
+async def test_texts_contrast_with_their_ground_and_controls_have_names(
     new_page, clock: FakeClock
 ) -> None:
     """By the measure of WCAG 2.2: a contrast of 4.5 to 1, and targets of 24 pixels."""

@@ -196,7 +196,7 @@ async def test_a_refusal_is_the_gateways_to_tell(open_argo: OpenArgo, plugin: Ht
             await ask(argo, web("v2/stocks/MSFT/bars"))
 
 
-async def test_a_change_is_seen_by_those_who_read_at_its_path(
+async def test_a_change_is_seen_by_readers_of_its_path(
     open_argo: OpenArgo, plugin: HttpPlugin
 ) -> None:
     service = Service()

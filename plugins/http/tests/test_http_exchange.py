@@ -348,7 +348,7 @@ async def test_a_body_that_reports_an_error_is_no_answer(
     assert times == service.times
 
 
-async def test_those_who_wait_share_a_failure_and_decide_themselves(open_argo: OpenArgo) -> None:
+async def test_waiting_callers_share_a_failure_and_decide_themselves(open_argo: OpenArgo) -> None:
     service = Service(lambda _: whole(b"later", 429, {"retry-after": "7"}))
     service.go.clear()
     async with open_argo() as argo, client(argo, service) as http:
@@ -818,7 +818,7 @@ async def test_a_request_ends_with_its_last_caller(open_argo: OpenArgo) -> None:
         assert ["cancelled"] == [one.attempt.status for one in events.of(AttemptEnded)]
 
 
-async def test_a_caller_that_leaves_does_not_end_the_request_of_those_who_wait(
+async def test_a_caller_that_leaves_does_not_end_the_request_of_waiting_callers(
     open_argo: OpenArgo,
 ) -> None:
     service = Service(lambda _: whole(b"mine", headers={"content-type": "text/event-stream"}))

@@ -108,7 +108,7 @@ class Price:
         return total * self._factor(at) * tier * (self.batch if batch else 1.0) + extra[1]
 
     def _extra(self, usage: Usage) -> tuple[float, float] | None:
-        """Return the surcharge for audio tokens in millionths of a dollar, and dollars for searches.
+        """Return the surcharge for audio in millionths of a dollar, and the dollars of searches.
 
         ``None`` if a price is unknown.
         """

@@ -1,6 +1,6 @@
-"""Hours: when a bar is over, and which moment a frame speaks for.
+"""Hours: when a bar is over, and by which time a frame is dated.
 
-Weekends are known here, holidays are not: a frame that is asked for on a holiday speaks for the
+Weekends are known here, holidays are not: a frame that is asked for on a holiday is dated by the
 last close, although it stays right for longer.
 """
 

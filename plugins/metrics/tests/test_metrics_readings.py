@@ -328,7 +328,7 @@ async def test_no_thread_and_no_port_is_left_behind():
         await asyncio.to_thread(urlopen, url)
 
 
-async def test_a_busy_loop_is_told_from_an_application_that_is_gone(monkeypatch):
+async def test_a_busy_loop_is_distinguished_from_an_application_that_is_gone(monkeypatch):
     monkeypatch.setattr("argo_mw_metrics.sampler.PATIENCE", 0.05)
     opened = Opened()
     async with opened.argo:

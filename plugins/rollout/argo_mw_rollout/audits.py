@@ -1,7 +1,7 @@
 """Audits: a random share of served answers is asked afresh and compared.
 
 Waiting for the next natural fetch would be biased, since the arm changes when it happens. So an
-audit asks an upstream, past all layers, right after an answer was served: that which it came from,
+audit asks an upstream, past all layers, right after an answer was served: the one it came from,
 since vendors differ. Audits add one call in a hundred at most, and yield to quotas: what guards
 refuse is not asked. While a flag has arms, four audits in five are of treatment, where the harm
 would be, and one of control; else of any call, to learn what is usual.

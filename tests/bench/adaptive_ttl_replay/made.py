@@ -1,7 +1,7 @@
 """Prices made by program, of which theory says where fetches belong.
 
 What a policy served is judged by the variance that the price was given since its fetch, not by the
-one path that chance drew from it; so a percent can be told from noise.
+one path that chance drew from it; so a percent can be distinguished from noise.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ LEAST_SUBJECTS = 3
 _ALWAYS_COUNT = 2
 
 MOST_USUAL = 0.2
-"""The share of wrong answers up to which more of them can be told from what is usual."""
+"""The share of wrong answers up to which more of them can be distinguished from the usual."""
 
 _LEAST = 1e-9
 _STEPS: Final[Numbers] = np.linspace(-12.0, 12.0, 241)
