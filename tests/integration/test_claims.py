@@ -3,57 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from argo_mw import Argo, SharedUnavailable
-from argo_mw.plugin import ClaimWanted, context_of, operation
-from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
-from argo_mw_cache import CachePlugin
-from argo_mw_coalesce import plugin as coalesce
-
-_names = itertools.count()
-
-
-@operation(timeout=60.0, subject="symbol")
-def quote(symbol: str) -> object:
-    """The price of one symbol."""
-
-
-@pytest.fixture(autouse=True)
-def private_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def store() -> str:
-    return f"memory://claims-{next(_names)}"
-
-
-def instance(
-    store: str, clock: FakeClock, *upstreams: Scripted, memory: bool = True, **flags: object
-) -> Argo:
-    given = {
-        "argo": {"shared": store, "strict": True},
-        "plugins": {"cache": {"memory": memory}},
-        "flags": flags,
-    }
-    asked = FakePlugin(operations=[quote], upstreams=list(upstreams) or [scripted()])
-    plugins = {"cache": CachePlugin, "coalesce": coalesce, "asked": asked}
-    return Argo.open(given, clock=clock, plugins=plugins, installed=False)
-
-
-def scripted(name: str = "a") -> Scripted:
-    return Scripted(name, ["quote"], lambda _: name, retries=0)
+from argo_mw.plugin import ClaimWanted, context_of
+from argo_mw.testing import FakeClock, settle
+from tests.integration.loading_instances import answering, instance
 
 
 class Asked:
@@ -121,7 +79,7 @@ async def test_what_was_read_from_the_store_lately_is_looked_for_without_a_lease
 async def test_no_lease_is_asked_for_where_no_load_takes_one(
     store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, flags: dict[str, object]
 ) -> None:
-    async with instance(store, clock, **flags) as argo:
+    async with instance(store, clock, flags=flags) as argo:
         await argo.call("quote", symbol="warm")
         asked = Asked(argo, monkeypatch)
         await argo.call("quote", symbol="A")
@@ -131,7 +89,7 @@ async def test_no_lease_is_asked_for_where_no_load_takes_one(
 async def test_no_lease_is_asked_for_while_it_is_open_which_upstream_answers(
     store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with instance(store, clock, scripted(), scripted("b")) as argo:
+    async with instance(store, clock, answering(), answering("b")) as argo:
         await argo.call("quote", symbol="warm")
         asked = Asked(argo, monkeypatch)
         await argo.call("quote", symbol="A")
@@ -142,7 +100,7 @@ async def test_no_lease_is_asked_for_while_it_is_open_which_upstream_answers(
 async def test_whenever_a_caller_leaves_the_lease_is_free_soon_after(
     store: str, clock: FakeClock, turns: int
 ) -> None:
-    upstream = scripted()
+    upstream = answering()
     async with instance(store, clock, upstream) as argo, instance(store, clock) as other:
         await argo.call("quote", symbol="warm")
         upstream.gate.clear()

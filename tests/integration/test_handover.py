@@ -5,57 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from argo_mw import Argo, SharedUnavailable
-from argo_mw.plugin import Closed, LayerActed, context_of, operation
-from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
-from argo_mw_cache import CachePlugin
+from argo_mw.plugin import Closed, LayerActed, context_of
+from argo_mw.testing import FakeClock, Scripted, capture_events, settle
 from argo_mw_cache import loader as cache_loader
-from argo_mw_coalesce import plugin as coalesce
-
-_names = itertools.count()
-
-
-@operation(timeout=60.0, subject="symbol")
-def quote(symbol: str) -> object:
-    """The price of one symbol."""
-
-
-@pytest.fixture(autouse=True)
-def private_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def store() -> str:
-    return f"memory://handover-{next(_names)}"
+from tests.integration.loading_instances import instance
 
 
 def counting(answer: str = "a", *, name: str = "a") -> Scripted:
     count = itertools.count(1)
     return Scripted(name, ["quote"], lambda _: f"{answer}{next(count)}", retries=0)
-
-
-def instance(
-    store: str, clock: FakeClock, *upstreams: Scripted, flags: object = None, **cache: object
-) -> Argo:
-    given = {
-        "argo": {"shared": store, "strict": True},
-        "flags": flags or {},
-        "plugins": {"cache": cache} if cache else {},
-    }
-    asked = FakePlugin(operations=[quote], upstreams=list(upstreams))
-    plugins = {"cache": CachePlugin, "coalesce": coalesce, "asked": asked}
-    return Argo.open(given, clock=clock, plugins=plugins, installed=False)
 
 
 class Gate:
