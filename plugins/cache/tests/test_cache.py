@@ -29,6 +29,8 @@ from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, set
 from argo_mw_cache import Cache, CacheConfig, CachePlugin, entry, loader
 from argo_mw_cache.memory_level import MemoryLevel
 
+pytestmark = pytest.mark.usefixtures("no_luck")
+
 
 @operation(subject="symbol")
 def bars(symbol: str, *, days: int = 90) -> object:
@@ -43,18 +45,6 @@ def notes(symbol: str) -> object:
 @operation(kind="compute", name="signal", subject="symbol")
 def signal(symbol: str) -> object:
     """Made from bars."""
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(start=0.1)
-
-
-@pytest.fixture(autouse=True)
-def no_luck(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let jitter take nothing off, and draw no reader to refresh early."""
-    monkeypatch.setattr(loader.random, "uniform", lambda low, high: high)
-    monkeypatch.setattr(entry.random, "random", lambda: 0.0)
 
 
 def open_argo(upstream: Scripted, clock: FakeClock, **config: object) -> Argo:

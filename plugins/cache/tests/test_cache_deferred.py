@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,10 @@ from argo_mw.plugin import context_of, hookimpl, operation
 from argo_mw.store.memory import MemoryShared
 from argo_mw.store.memory_store import named_store
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
-from argo_mw_cache import CachePlugin, deferred, entry, loader
+from argo_mw_cache import CachePlugin, deferred
 from argo_mw_cache.deferred import Deferred
+
+pytestmark = pytest.mark.usefixtures("no_luck")
 
 _names = itertools.count()
 
@@ -69,20 +70,8 @@ class Driver:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(start=0.1)
-
-
-@pytest.fixture
 def store() -> str:
     return f"moody://deferred-{next(_names)}"
-
-
-@pytest.fixture(autouse=True)
-def no_luck(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(loader.random, "uniform", lambda low, high: high)
-    monkeypatch.setattr(entry.random, "random", lambda: 0.0)
-    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
 
 
 def instance(store: str, upstream: Scripted, clock: FakeClock) -> Argo:

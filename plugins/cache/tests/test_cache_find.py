@@ -11,8 +11,10 @@ import pytest
 from argo_mw import Argo, ConfigError, NotFound, Outcome, UpstreamError
 from argo_mw.plugin import Call, CallEnded, collect, context_of, layers_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
-from argo_mw_cache import Cache, CachePlugin, entry, loader
+from argo_mw_cache import Cache, CachePlugin
 from argo_mw_coalesce import plugin as coalesce
+
+pytestmark = pytest.mark.usefixtures("no_luck")
 
 _names = itertools.count()
 
@@ -23,20 +25,8 @@ def bars(symbol: str) -> object:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(start=0.1)
-
-
-@pytest.fixture
 def store() -> str:
     return f"memory://cache-find-{next(_names)}"
-
-
-@pytest.fixture(autouse=True)
-def no_luck(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let jitter take nothing off, and draw no reader to refresh early."""
-    monkeypatch.setattr(loader.random, "uniform", lambda low, high: high)
-    monkeypatch.setattr(entry.random, "random", lambda: 0.0)
 
 
 def settings_of(store: str, **config: object) -> Mapping[str, object]:

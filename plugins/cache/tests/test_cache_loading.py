@@ -24,11 +24,6 @@ def bars(symbol: str) -> object:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(start=0.1)
-
-
-@pytest.fixture
 def store() -> str:
     return f"memory://cache-loading-{next(_names)}"
 

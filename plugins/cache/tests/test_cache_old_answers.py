@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from argo_mw import Argo, DeadlineExceeded, NotFound, Outcome, UpstreamError
 from argo_mw.plugin import Call, CallEnded, Layer, LayerBypassed, Next, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
-from argo_mw_cache import CachePlugin, entry, loader
+from argo_mw_cache import CachePlugin, entry
 from argo_mw_cache.throttle import Throttle
 from argo_mw_coalesce import plugin as coalesce
+
+pytestmark = pytest.mark.usefixtures("no_luck")
 
 OPERATION_TIMEOUT = 30.0
 TTL = 60.0
@@ -23,12 +25,6 @@ TTL = 60.0
 @operation(timeout=OPERATION_TIMEOUT, subject="symbol")
 def bars(symbol: str) -> object:
     """Price bars."""
-
-
-@pytest.fixture(autouse=True)
-def no_luck(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader.random, "uniform", lambda low, high: high)
-    monkeypatch.setattr(entry.random, "random", lambda: 0.0)
 
 
 @pytest.fixture(params=["on", "off"])

@@ -33,11 +33,6 @@ def bars(symbol: str) -> object:
     """Price bars."""
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(start=0.1)
-
-
 @define
 class Opened:
     """An application that keeps answers in a store that others could share."""

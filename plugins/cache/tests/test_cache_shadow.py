@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,11 +21,6 @@ TTL = 60.0
 @operation(subject="symbol")
 def price(symbol: str) -> float:
     """The price of one symbol."""
-
-
-@pytest.fixture(autouse=True)
-def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
 
 
 def open_argo(

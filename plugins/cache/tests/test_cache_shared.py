@@ -16,8 +16,10 @@ from argo_mw import Argo, Outcome, SharedUnavailable, UpstreamError
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import AnswerSeen, LayerActed, Trouble, context_of, layers_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
-from argo_mw_cache import CachePlugin, entry, loader
+from argo_mw_cache import CachePlugin
 from argo_mw_cache.stored_answer import store_key
+
+pytestmark = pytest.mark.usefixtures("no_luck")
 
 _names = itertools.count()
 
@@ -28,21 +30,9 @@ def bars(symbol: str) -> object:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(start=0.1)
-
-
-@pytest.fixture
 def shared() -> str:
     """A store for the instances of one test."""
     return f"memory://cache-{next(_names)}"
-
-
-@pytest.fixture(autouse=True)
-def no_luck(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(loader.random, "uniform", lambda low, high: high)
-    monkeypatch.setattr(entry.random, "random", lambda: 0.0)
-    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
 
 
 def instance(store: str, upstream: Scripted, clock: FakeClock | None, **config: object) -> Argo:

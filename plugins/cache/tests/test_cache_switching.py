@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -16,7 +15,9 @@ from argo_mw.flags import OFF, ON, Rule
 from argo_mw.flags.overlay import Overlay
 from argo_mw.plugin import Call, Layer, Next, context_of, flags_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
-from argo_mw_cache import CachePlugin, entry, loader
+from argo_mw_cache import CachePlugin
+
+pytestmark = pytest.mark.usefixtures("no_luck")
 
 TTL = 60.0
 _names = itertools.count()
@@ -25,13 +26,6 @@ _names = itertools.count()
 @operation(subject="symbol")
 def bars(symbol: str) -> object:
     """Price bars."""
-
-
-@pytest.fixture(autouse=True)
-def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(loader.random, "uniform", lambda low, high: high)
-    monkeypatch.setattr(entry.random, "random", lambda: 0.0)
 
 
 def open_argo(clock: FakeClock, shared: str, **more: object) -> Argo:
