@@ -155,7 +155,7 @@ class UpstreamCaller:
         self, call: Call, outcome: Outcome, asked_at: float, attempts: tuple[Attempt, ...]
     ) -> Outcome:
         as_of = outcome.as_of
-        # No answer speaks for a moment after it has come.
+        # No answer is dated later than it has come.
         if as_of is None or not (as_of <= asked_at or as_of <= self._clock.time()):
             as_of = asked_at
         expires_at = outcome.expires_at

@@ -172,11 +172,11 @@ class Context:
         await self._runtime.charge_extra(call)
 
     def is_older(self, outcome: Outcome, max_age: float) -> bool:
-        """Return whether *outcome* speaks for a moment more than *max_age* seconds ago.
+        """Return whether the ``as_of`` of *outcome* is more than *max_age* seconds ago.
 
         In a process its age never shrinks, whatever is done to the wall clock. An answer of another
-        process may speak for a moment that is yet to come by this one's clock: its age is not
-        known, so it counts as older, which is reported once.
+        process may be dated in the future by this one's clock: its age is unknown then, so it
+        counts as older, which is reported once.
         """
         if outcome.as_of is None:
             return False
@@ -190,8 +190,8 @@ class Context:
         self._ahead = self._ahead or seconds
         self.warn_once(
             "clock",
-            f"a kept answer speaks for a moment {self._ahead:.3g} s ahead, so its age is not "
-            "known: callers with max_age get a new one; compare the clocks of your machines",
+            f"a kept answer is dated {self._ahead:.3g} s ahead, so its age is not known: callers "
+            "with max_age get a new one; compare the clocks of your machines",
         )
 
     def refresh(self, call: Call) -> Refresh | None:

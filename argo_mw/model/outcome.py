@@ -173,7 +173,7 @@ class Outcome(Struct, frozen=True):
         )
 
     def age(self, now: float) -> float:
-        """Return the seconds between the moment it speaks for and *now*; 0 when unknown."""
+        """Return the seconds between its ``as_of`` and *now*; 0 if that is unknown."""
         return 0.0 if self.as_of is None else max(0.0, now - self.as_of)
 
 

@@ -45,7 +45,7 @@ class AnsweredCall(Struct, frozen=True, eq=False):
         parameters: The parameters of the call.
         owner: The tenant that the answer belongs to, or "" where tenants share it.
         upstream: The upstream that answered, or ``None``.
-        as_of: Seconds since the epoch of the moment that the answer speaks for, or ``None``.
+        as_of: The time for which the answer is valid, in seconds since the epoch, or ``None``.
         time: Seconds since the epoch at which the answer came.
         lacks: The names of what it had to do without.
         identity: A digest of all that a computed answer follows from, equal in every instance that

@@ -42,10 +42,10 @@ def end_of(bar: float, symbol: Symbol, timeframe: Timeframe) -> float:
 
 
 def moment_of(bar: float, symbol: Symbol, timeframe: Timeframe, now: float) -> float:
-    """Return the moment that a frame with its last bar at *bar* speaks for.
+    """Return the time by which a frame with its last bar at *bar* is dated.
 
-    That is the end of the bar, or *now* while it is still growing. When the market closed with
-    that bar and has not opened since, nothing can have changed: the frame speaks for *now*.
+    That is the end of the bar, or *now* while it is still growing. If the market closed with that
+    bar and has not opened since, nothing can have changed: the frame is dated *now*.
     """
     end = end_of(bar, symbol, timeframe)
     if end >= now:

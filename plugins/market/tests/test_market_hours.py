@@ -1,4 +1,4 @@
-"""Which moment a frame speaks for."""
+"""By which time a frame is dated."""
 
 from __future__ import annotations
 
