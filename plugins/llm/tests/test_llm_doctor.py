@@ -39,5 +39,5 @@ async def test_a_key_that_cannot_be_sent_is_named_and_not_shown(monkeypatch, key
     monkeypatch.setenv("DEEPSEEK_API_KEY", key)
     well, text = (await found_about({}))["upstream deepseek"]
     assert not well
-    assert "copy it once more" in text
+    assert "copy it again" in text
     assert key not in text

@@ -145,7 +145,7 @@ async def test_spending_is_summed_up_and_never_stale():
         ("answers", {"of": "opinion", "limit": True}, "limit is True"),
         ("answers", {"of": "opinion", "since": datetime(2026, 1, 1)}, "time zone"),
         ("answers", {"of": "opinion", "limit": 0}, "limit is 0"),
-        ("answers", {"of": "opinion", "after": "nonsense"}, "not a place in the answers"),
+        ("answers", {"of": "opinion", "after": "nonsense"}, "give the `next`"),
         ("spending", {"since": datetime(2026, 1, 1)}, "time zone"),
     ],
 )
