@@ -49,7 +49,7 @@ def _label(key: str) -> str:
     length, _, rest = key.removeprefix(PREFIX).partition(":")
     if length.startswith(OWN):
         named = int(length.removeprefix(OWN))
-        return f"{rest[named + 1 :].lstrip(':')}, {rest[:named]}"
+        return f"{rest[named:].lstrip(':')}, {rest[:named]}"
     tenant, rest = rest[: int(length)], rest[int(length) + 1 :]
     model, _, span = rest.rpartition(":")
     return f"{span}, {f'tenant {tenant!r}' if tenant else 'all tenants'}, {model or 'all models'}"

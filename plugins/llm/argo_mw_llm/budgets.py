@@ -153,7 +153,7 @@ class Budgets:
             if refusing is not None:
                 raise BudgetExceeded(cannot_be_kept(refusing, why))
             return [cannot_be_kept(one, why) for one in budgets]
-        if budgets and (bound.output is None or bound.thinking is None):
+        if bound.output is None or bound.thinking is None:
             bound = await self._limited(bound, price, budgets, call, model)
         usd = price.most(bound.prompt, bound.answer, bound.cached)
         counters = self._counters(budgets, call, model)
