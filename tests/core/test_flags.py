@@ -18,7 +18,7 @@ from argo_mw.app.application import engine_of
 from argo_mw.flags import Flag, Rule
 from argo_mw.flags.bucket import BUCKETS, bucket, in_control, in_treatment
 from argo_mw.flags.changes import kill, set_to
-from argo_mw.flags.model import HOLDS
+from argo_mw.flags.model import HOLDS, State
 from argo_mw.flags.overlay import Overlay
 from argo_mw.flags.parse import dump_rule, format_rule, parse_rule
 from argo_mw.flags.sources import resolve
@@ -130,10 +130,18 @@ def test_a_rule_that_cannot_be_used_is_off_with_the_reason_error() -> None:
     assert "DISABLED" == str(held.decide(call()).reason)
 
 
-def test_half_of_a_ramp_is_control() -> None:
-    flag = Flag("race", Rule("off", percent=50))
-    arms = {flag.decide(call(f"S{n}")).arm for n in range(50)}
-    assert arms == {"treatment", "control"}
+@pytest.mark.parametrize("state", ["on", "shadow", "off"])
+@pytest.mark.parametrize(
+    ("percent", "arms"), [(20, {"treatment", "control", ""}), (50, {"treatment", "control"})]
+)
+def test_a_ramp_is_on_for_treatment_alone_and_shadows_nobody(
+    state: State, percent: float, arms: set[str]
+) -> None:
+    flag = Flag("race", Rule(state, percent=percent))
+    decisions = [flag.decide(call(f"S{n}")) for n in range(100)]
+    assert arms == {one.arm for one in decisions}
+    for one in decisions:
+        assert (one.arm == "treatment", "SPLIT", False) == (one.on, str(one.reason), one.shadow)
 
 
 @pytest.mark.parametrize(
