@@ -487,6 +487,21 @@ async def test_mirrored_tags_are_not_read_again(here):
     assert here.shared.calls == []
 
 
+async def test_beside_tags_that_are_mirrored_only_the_others_are_read(here, monkeypatch):
+    await here.tag_versions.load(["a"])
+    asked = []
+    create_many = here.shared.create_many
+
+    async def create(items, *, ttl=None):
+        asked.append(sorted(items))
+        return await create_many(items, ttl=ttl)
+
+    monkeypatch.setattr(here.shared, "create_many", create)
+    entry = await here.tag_versions.load(["a", "b"])
+    assert FRESH is here.tag_versions.peek(entry)
+    assert [["tag:h:b", "tag:s:b"]] == asked
+
+
 @pytest.mark.parametrize("replace", ["invalidate", "expire"])
 async def test_a_tag_added_during_a_load_makes_a_miss_unless_it_was_mirrored(here, there, replace):
     await getattr(there.tag_versions, replace)(["replaced", "known"])
