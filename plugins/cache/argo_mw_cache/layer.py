@@ -179,7 +179,7 @@ class Cache:
         if freshness is not Freshness.FRESH:
             return f"would miss: by its tags' versions the answer in memory is {freshness.value}"
         if left <= 0:
-            return f"would miss: the answer in memory expired {-left:.0f} s ago"
+            return f"would miss: the answer in memory expired {abs(left):.0f} s ago"
         if entry.error is not None:
             return f"would hit: memory holds for another {left:.0f} s that there is no answer"
         lacks = ", ".join(sorted(entry.outcome.lacks))

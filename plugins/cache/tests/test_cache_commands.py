@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,7 @@ import structlog
 from click.testing import CliRunner, Result
 
 import argo_mw_redis.plugin
-from argo_mw import Argo
+from argo_mw import Argo, Outcome
 from argo_mw.cli import ExitCode
 from argo_mw.cli.main import cli
 from argo_mw.plugin import context_of, operation
@@ -21,14 +22,14 @@ from argo_mw.registry import discovery
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakePlugin, Scripted
 from argo_mw_cache import CachePlugin
-from argo_mw_cache.stored_answer import PREFIX
+from argo_mw_cache.stored_answer import PREFIX, AnswerCodec, store_key
 from argo_mw_redis.testing import servers
 
 Run = Callable[..., Result]
 
 
 @operation(subject="symbol")
-def bars(symbol: str, *, days: int = 90) -> object:
+def bars(symbol: str, *, days: int = 90, full: bool = False) -> object:
     """Price bars."""
 
 
@@ -50,6 +51,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     with servers(tmp_path) as start:
         yield start().url
+
+
+@pytest.fixture
+def own_store(tmp_path: Path) -> str:
+    """The URL of a store for what does not depend on the kind of store."""
+    return f"sqlite:///{tmp_path / 'own.db'}"
 
 
 @pytest.fixture
@@ -135,6 +142,92 @@ def test_get_takes_parameters_as_the_operation_declares_them(run: Run, store: st
         wrong.stderr,
     )
     assert ExitCode.USAGE == run("get", "bars", "AAPL", "-p", "days").exit_code
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["-p", "full=true"], ExitCode.OK),
+        (["-p", "full=false"], ExitCode.FAILED),
+        (["-p", "full=true", "-p", "days=90"], ExitCode.OK),
+        (["-p", "full=true", "-p", "days=91"], ExitCode.FAILED),
+        (["-p", "full=maybe"], ExitCode.FAILED),
+        (["-p", "full"], ExitCode.USAGE),
+    ],
+    ids=str,
+)
+def test_get_takes_several_parameters_and_truth_values(
+    run: Run, own_store: str, words: list[str], code: ExitCode
+) -> None:
+    configure(own_store)
+    ask("AAPL", full=True)
+    assert code == run("get", "bars", "AAPL", *words).exit_code
+
+
+def test_get_shows_a_row_for_each_subject(
+    run: Run, own_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    configure(own_store)
+
+    async def spoil(argo: Argo) -> None:
+        call = context_of(argo).make_call("bars", "default", {"symbol": "MSFT"})
+        await context_of(argo).shared.set(store_key(call), b"nonsense")
+
+    ask("AAPL", "MSFT", then=spoil)
+    shown = run("get", "bars", "AAPL", "MSFT", "IBM").stdout.splitlines()
+    head, there, spoilt, absent = (line.strip() for line in shown)
+    assert "subject state age expires in bytes upstream tags" == " ".join(head.split())
+    assert re.fullmatch(
+        r"AAPL +fresh +\d+\.\d s +1\d\d\.\d s +\d+ +alpaca +layer:cache, op:bars, subject:AAPL",
+        there,
+    )
+    assert re.fullmatch(r"MSFT +undecodable \w[\w ]+ +8", spoilt)
+    assert ["IBM", "absent", "0"] == absent.split()
+
+
+def test_an_answer_that_speaks_for_no_moment_has_no_age(run: Run, own_store: str) -> None:
+    configure(own_store)
+
+    async def undated(argo: Argo) -> None:
+        context = context_of(argo)
+        call = context.make_call("bars", "default", {"symbol": "AAPL"})
+        outcome = Outcome("bars", expires_at=context.clock.time() + 60.0)
+        tag_snapshot = await context.tag_versions.load(call.tags)
+        key = store_key(call)
+        data = AnswerCodec(context).write(outcome, tag_snapshot, 0.0, key)
+        await context.shared.set(key, data, ttl=60.0)
+
+    ask(then=undated)
+    (row,) = json.loads(run("get", "bars", "AAPL", "--json").stdout)
+    assert ("fresh", None) == (row["state"], row["age"])
+
+
+def test_stats_are_shown_as_a_table(run: Run, own_store: str) -> None:
+    configure(own_store)
+    nothing = run("stats").stdout.splitlines()
+    assert ["answers", "all 0", "of 0 read: none; 0 bytes"] == [
+        " ".join(line.split()) for line in nothing
+    ]
+
+    async def more(argo: Argo) -> None:
+        await argo.call("holdings")
+        await argo.expire("subject:AAPL")
+
+    ask("MSFT", "AAPL", then=more)
+    lines = [" ".join(line.split()) for line in run("stats").stdout.splitlines()]
+    assert ["answers", "bars 2", "holdings 1", "all 3"] == lines[:-1]
+    assert re.fullmatch(r"of 3 read: 2 fresh, 1 stale; [1-9]\d\d+ bytes", lines[-1])
+    assert "default: 1000" in " ".join(run("stats", "--help").stdout.split())
+
+
+def test_several_things_are_invalidated_at_once(run: Run, own_store: str) -> None:
+    configure(own_store)
+    words = ["op:a", "op:b", "--subject", "A", "--subject", "B", "--operation", "c"]
+    tags = ["op:a", "op:b", "subject:A", "subject:B", "op:c"]
+    found = run("invalidate", *words, "--json")
+    assert {"invalidated": tags} == json.loads(found.stdout)
+    assert f"invalidated: {', '.join(tags)}\n" == run("invalidate", *words).stderr
 
 
 def test_get_keeps_tenants_apart(run: Run, store: str) -> None:

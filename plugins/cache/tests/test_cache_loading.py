@@ -8,9 +8,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from argo_mw import Argo, NotFound, Outcome
+from argo_mw import Argo, NotFound, Outcome, SharedUnavailable
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import Call, Found, LayerActed, Stream, context_of, layers_of, operation
+from argo_mw.plugin import (
+    Call,
+    Found,
+    LayerActed,
+    Stream,
+    Trouble,
+    context_of,
+    layers_of,
+    operation,
+)
+from argo_mw.store import snapshot
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
 from argo_mw_cache import Cache, CachePlugin
 from argo_mw_cache.stored_answer import store_key
@@ -200,3 +210,75 @@ async def test_a_stream_is_offered_to_other_instances_once_it_is_complete(opened
     actions = [event.action for event in events.of(LayerActed)]
     there = await context_of(argo).shared.get(store_key(call)) is not None
     assert there or "local" in actions
+
+
+async def test_a_stream_that_what_it_depends_on_outlived_is_not_kept(opened) -> None:
+    argo, cache, call = opened
+    goes_on = asyncio.Event()
+
+    async def chunks() -> AsyncIterator[str]:
+        yield "one"
+        await goes_on.wait()
+
+    async def streamed(call: Call) -> Outcome:
+        return Outcome(Stream(chunks(), engine_of(argo).tasks))
+
+    outcome = await cache(call, streamed)
+    await argo.invalidate("subject:A")
+    goes_on.set()
+    assert ["one"] == [chunk async for chunk in outcome.value.read()]
+    await settle()
+    assert 0 == len(cache.memory)
+
+
+@pytest.mark.parametrize(("away", "said"), [(True, 0), (False, 1)])
+async def test_it_is_said_that_a_kind_of_answer_cannot_be_stored_and_not_that_the_store_is_away(
+    opened, monkeypatch: pytest.MonkeyPatch, away: bool, said: int
+) -> None:
+    argo, cache, call = opened
+    events = capture_events(argo)
+
+    async def refuse(*_: object, **__: object) -> None:
+        msg = "away"
+        raise SharedUnavailable(msg)
+
+    async def answer(call: Call) -> Outcome:
+        return Outcome("bars" if away else Unknown())
+
+    if away:
+        monkeypatch.setattr(context_of(argo).shared, "set", refuse)
+    await cache(call, answer)
+    assert said == sum("cache of bars" == trouble.where for trouble in events.of(Trouble))
+    actions = [event.action for event in events.of(LayerActed)]
+    assert ("unreachable" if away else "local") in actions
+
+
+class Unknown:
+    """A value that no codec knows."""
+
+
+@pytest.mark.parametrize(("less", "kept"), [(0, 1), (1, 0)])
+async def test_an_answer_of_the_largest_size_is_kept_and_none_that_is_larger(
+    store: str, clock: FakeClock, less: int, kept: int
+) -> None:
+    value = ["bars"] * 100
+    size = snapshot(value).size
+
+    async def answer(call: Call) -> Outcome:
+        return Outcome(value)
+
+    async with instance(store, clock, max_value_bytes=size - less) as argo:
+        assert value == (await cache_of(argo)(call_of(argo), answer)).value
+        assert kept == len(cache_of(argo).memory)
+
+
+@pytest.mark.parametrize(("left", "kept"), [(0.5, 1), (0.0, 0), (-0.5, 0)])
+async def test_an_answer_is_kept_that_has_not_expired_when_it_comes(
+    store: str, clock: FakeClock, left: float, kept: int
+) -> None:
+    async def answer(call: Call) -> Outcome:
+        return Outcome("bars", expires_at=clock.time() + left)
+
+    async with instance(store, clock) as argo:
+        await cache_of(argo)(call_of(argo), answer)
+        assert kept == len(cache_of(argo).memory)

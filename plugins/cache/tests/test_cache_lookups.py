@@ -13,6 +13,7 @@ from argo_mw.app.application import engine_of
 from argo_mw.plugin import Call, Claims, GiveBacks, context_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from argo_mw_cache import CachePlugin
+from argo_mw_cache import lookups as lookups_module
 from argo_mw_cache.lookups import Lookups
 from argo_mw_coalesce import plugin as coalesce
 
@@ -49,8 +50,10 @@ class Tasks:
 
     def __init__(self) -> None:
         self.open = True
+        self.spawned = 0
 
     def spawn(self, name: str, code: object, *, context: contextvars.Context) -> object:
+        self.spawned += 1
         if not self.open:
             code.close()  # type: ignore[attr-defined]
             msg = "the application is closed"
@@ -101,6 +104,7 @@ async def test_a_single_caller_goes_straight_to_the_store(
     for key in "def":
         assert key.encode() == await get(lookups, key)
     assert [("d",), ("e",), ("f",)] == context.shared.reads[2:]
+    assert 2 == context.tasks.spawned  # for b and c, and for d: nobody knew that it is alone
     assert "cache:lookups" == context.tasks.last.get_name()
     assert context.tasks.last.done()
 
@@ -122,6 +126,52 @@ async def test_a_cancelled_caller_does_not_affect_others(
     assert [b"a", b"c"] == [await tasks[0], await tasks[2]]
 
 
+async def test_many_lookups_travel_in_parts(
+    context: Context, lookups: Lookups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups_module, "_MAX_KEYS", 3)
+    keys = [f"k{number}" for number in range(8)]
+    found = await asyncio.gather(*(get(lookups, key) for key in keys))
+    assert [key.encode() for key in keys] == found
+    assert [1, 3, 3, 1] == [len(read) for read in context.shared.reads]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_lease_is_asked_for_with_the_look_of_who_is_alone_and_loads(
+    context: Context, lookups: Lookups, alone: bool
+) -> None:
+    asked: list[str] = []
+
+    def foresee(call: Call) -> None:
+        asked.append(call.key)
+
+    async def look(key: str) -> bytes | None:
+        return await lookups.get(key)
+
+    context.claims.foresee = foresee
+    if not alone:
+        await asyncio.gather(*(look(key) for key in "abc"))
+    assert [] == asked
+    assert b"k" == await get(lookups, "k")
+    assert b"k" == await look("k")
+    assert (["bars:any"] if alone else []) == asked
+
+
+async def test_a_cancelled_caller_leaves_the_others_their_error(
+    context: Context, lookups: Lookups
+) -> None:
+    context.shared.away = True
+    context.shared.gate.clear()
+    tasks = [asyncio.create_task(get(lookups, key)) for key in "abc"]
+    await settle()
+    tasks[1].cancel()
+    await settle()
+    context.shared.gate.set()
+    for task in (tasks[0], tasks[2]):
+        with pytest.raises(SharedUnavailable, match="is away"):
+            await task
+
+
 async def test_an_unreachable_store_is_reported_to_every_caller(
     context: Context, lookups: Lookups
 ) -> None:
@@ -134,7 +184,9 @@ async def test_an_unreachable_store_is_reported_to_every_caller(
 async def test_no_caller_waits_longer_than_the_timeout(context: Context, lookups: Lookups) -> None:
     context.shared.gate.clear()
     tasks = [asyncio.create_task(get(lookups, key)) for key in "abc"]
-    await context.clock.advance(0.3)
+    await context.clock.advance(0.24)
+    assert not any(task.done() for task in tasks)
+    await context.clock.advance(0.01)
     for task in tasks:
         with pytest.raises(SharedUnavailable, match=r"did not answer within 0\.25 s"):
             await task
