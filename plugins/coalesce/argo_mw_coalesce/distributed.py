@@ -204,7 +204,7 @@ class DistributedCoalesce:
         try:
             outcome = await call_next(call)
             result = self._result(start, outcome=outcome)
-            self._agree(start, held, call)
+            self._agree(start, call)
         except Exception as error:
             result = self._result(start, error=error)
             raise
@@ -242,14 +242,14 @@ class DistributedCoalesce:
                 held.until = until
             await self._clock.sleep(self._lease_ttl / _RENEWALS)
 
-    def _agree(self, start: LoadStart, held: _Held, call: Call) -> None:
+    def _agree(self, start: LoadStart, call: Call) -> None:
         """Let an outer cache answer its caller before the store has the answer, where that is safe.
 
         It is safe if other processes look for this lease and result until then. If several
-        upstreams can answer, they may look for those of another one.
+        upstreams can answer, they may look for those of another one. If the lease may have been
+        lost, the result is published before the cache has the answer, which ends the agreement.
         """
-        alone = len(self._context.upstreams(call)) == 1
-        if alone and self._clock.monotonic() < held.until:
+        if len(self._context.upstreams(call)) == 1:
             start.handover.open()
 
     def _publish_in_background(
