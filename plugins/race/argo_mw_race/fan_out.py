@@ -141,6 +141,7 @@ class FanOut:
             ``None`` when the time *until* came first, or all have ended and some answered.
 
         Raises:
+            Closed: The application has been closed.
             ArgoError: The question is at fault, or every upstream has failed.
         """
         while True:
@@ -155,7 +156,7 @@ class FanOut:
                 return ended
             if self.answered:
                 continue
-            if ended.error is not None and is_final(ended.error):
+            if isinstance(ended.error, Closed) or (ended.error and is_final(ended.error)):
                 raise ended.error
             if self.remaining and not self._ranking.is_scarce(self.remaining[0]):
                 self._start_next()
@@ -250,7 +251,8 @@ class FanOut:
         last = not branch.abandoned and self._leave(branch)
         if task.cancelled():
             if not branch.abandoned:
-                msg = f"the request to {branch.upstream.name!r} was stopped by shutdown"
+                name = branch.upstream.name
+                msg = f"the request to {name!r} was stopped: the application is closed"
                 branch.error = Closed(msg)
         elif isinstance(answer := task.result(), Exception):
             branch.error = answer

@@ -351,6 +351,21 @@ class TestHedge:
             assert [] == events.of(Trouble)
             assert [] == second.asked
 
+    @pytest.mark.parametrize("strategy", ["race", "hedge"])
+    async def test_a_call_whose_branches_all_run_fails_with_closed_at_shutdown_too(
+        self, stage, strategy
+    ):
+        ones = [stage.upstream(name, (50.0, "bars")) for name in ("first", "second")]
+        async with stage.open(*ones, strategy=strategy, initial_latency=0.5) as argo:
+            task = asyncio.create_task(argo.outcome("bars", symbol="AAPL"))
+            await stage.clock.advance(1.0)
+            assert [1, 1] == [len(one.asked) for one in ones]
+            await argo.aclose()
+            await settle()
+            assert task.done()
+            with pytest.raises(Closed, match="the application is closed"):
+                await task
+
     async def test_an_unsupported_upstream_is_not_asked_but_listed_when_the_others_fail(
         self, stage
     ):
