@@ -43,7 +43,7 @@ def array_snapshot(
 
 
 def frames_of_objects(value: object) -> Sequence[Any]:
-    """Return the frames and series in *value* with objects in their cells.
+    """Return the frames and series in *value* that hold objects.
 
     ``copy.deepcopy`` shares those objects: pandas copies the cells and not what they hold.
     """
@@ -58,11 +58,23 @@ def frames_of_objects(value: object) -> Sequence[Any]:
         if id(one) in met or isinstance(one, _NO_DATA) or type(one) in ATOMS:
             continue
         met[id(one)] = one
-        if not isinstance(one, (pandas.DataFrame, pandas.Series)):
-            waiting += gc.get_referents(one)
-        elif any(map(_holds_objects, [one.dtype] if one.ndim == 1 else one.dtypes)):
-            found.append(one)
+        if isinstance(one, (pandas.DataFrame, pandas.Series)):
+            dtypes = [one.dtype] if one.ndim == 1 else one.dtypes
+            if any(map(_holds_objects, [*dtypes, one.index.dtype])) or _own_attributes(one):
+                found.append(one)
+        elif isinstance(one, pandas.Index):
+            if not _has_frozen_labels(one):
+                found.append(one)
+        else:
+            waiting += _parts(one)
     return found
+
+
+def _parts(value: Any) -> Sequence[object]:
+    numpy = sys.modules["numpy"]
+    if isinstance(value, numpy.ndarray):  # of which the garbage collector knows no parts
+        return list(value.flat) if value.dtype == object else ()
+    return gc.get_referents(value)
 
 
 def copies_of_cells(frames: Sequence[Any]) -> dict[int, object]:
@@ -72,9 +84,9 @@ def copies_of_cells(frames: Sequence[Any]) -> dict[int, object]:
 
 def _snapshot_pandas(value: Any) -> FrameSnapshot | ObjectFrameSnapshot:
     size = _pandas_size(value)
-    columns = [value] if value.ndim == 1 else [value.iloc[:, at] for at in _object_columns(value)]
+    columns = [value] if value.ndim == 1 else [value.iloc[:, at] for at in _open_columns(value)]
     labels = [value.index] if value.ndim == 1 else [value.index, value.columns]
-    if all(_has_frozen_cells(column) for column in [*columns, *labels]):
+    if all(map(_has_frozen_cells, columns)) and all(map(_has_frozen_labels, labels)):
         return FrameSnapshot(value.copy(deep=False), size)
     return ObjectFrameSnapshot(_copy_cells(value), size)
 
@@ -87,23 +99,80 @@ def _object_columns(frame: Any) -> list[int]:
     return [at for at, dtype in enumerate(frame.dtypes) if _holds_objects(dtype)]
 
 
+def _open_columns(frame: Any) -> list[int]:
+    return [at for at, dtype in enumerate(frame.dtypes) if _is_open(dtype)]
+
+
+def _is_open(dtype: Any) -> bool:
+    """Return whether callers of one column of *dtype* could change it for each other.
+
+    pandas protects the cells and not the objects in them; of the arrays of its own it gives away
+    some as numpy's, writable: of nullable numbers, categories, sparse numbers and periods.
+    """
+    if isinstance(dtype, sys.modules["numpy"].dtype):
+        return bool(dtype.hasobject)
+    pandas = sys.modules["pandas"]
+    if isinstance(dtype, pandas.StringDtype):
+        return bool(dtype.storage != "pyarrow")
+    return not isinstance(dtype, (pandas.ArrowDtype, pandas.DatetimeTZDtype))
+
+
 def _has_frozen_cells(column: Any) -> bool:
     if column.dtype != object:
-        return True
-    if getattr(column, "nlevels", 1) > 1:
-        return all(_has_frozen_cells(level) for level in column.levels)
-    kind = sys.modules["pandas"].api.types.infer_dtype(column, skipna=True)
-    return kind in _FROZEN_COLUMNS or all(map(is_immutable, column))
+        return not _is_open(column.dtype)
+    return _are_frozen(column)
+
+
+def _has_frozen_labels(labels: Any) -> bool:
+    if labels.nlevels > 1:
+        return all(map(_has_frozen_labels, labels.levels))
+    return labels.dtype != object or _are_frozen(labels)
+
+
+def _are_frozen(cells: Any) -> bool:
+    kind = sys.modules["pandas"].api.types.infer_dtype(cells, skipna=True)
+    return kind in _FROZEN_COLUMNS or all(map(is_immutable, cells))
 
 
 def _copy_cells(value: Any) -> Any:
-    """Copy a frame or series, and the objects in its cells too."""
-    if value.ndim == 1:
-        return value.map(copy.deepcopy) if value.dtype == object else value.copy()
-    result = value.copy(deep=False)
-    for at in _object_columns(value):
-        result.isetitem(at, value.iloc[:, at].map(copy.deepcopy).astype(object))
+    """Copy a frame, series or index, and the objects in it too."""
+    if isinstance(value, sys.modules["pandas"].Index):
+        return _copy_labels(value)
+    result = _copy_column(value) if value.ndim == 1 else value.copy()
+    if value.ndim > 1:
+        for at in _object_columns(value):
+            result.isetitem(at, _copy_column(value.iloc[:, at]))
+    if not _has_frozen_labels(value.index):
+        result.index = _copy_labels(value.index)
+    for name in _own_attributes(value):
+        object.__setattr__(result, name, _deep_copy(getattr(value, name)))
     return result
+
+
+def _own_attributes(value: Any) -> Sequence[str]:
+    """Return the attributes that a subclass of pandas' has its copies share."""
+    pandas = sys.modules["pandas"]
+    if type(value) in (pandas.DataFrame, pandas.Series):
+        return ()
+    return [name for name in value._metadata if name != "_name" and hasattr(value, name)]
+
+
+def _copy_column(column: Any) -> Any:
+    if column.dtype != object:
+        return column.copy()
+    return column.map(_deep_copy).astype(object)
+
+
+def _copy_labels(labels: Any) -> Any:
+    if labels.nlevels > 1:
+        return labels.set_levels([_copy_labels(level) for level in labels.levels])
+    cells = list(map(_deep_copy, labels))
+    return sys.modules["pandas"].Index(cells, dtype=labels.dtype, name=labels.name)
+
+
+def _deep_copy(value: object) -> object:
+    """Copy the object in a cell, which may hold frames itself."""
+    return copy.deepcopy(value, copies_of_cells(frames_of_objects(value)))
 
 
 def _pandas_size(value: Any) -> int:
@@ -138,7 +207,7 @@ class FrameSnapshot:
 
 @attrs.frozen
 class ObjectFrameSnapshot:
-    """A frame or series with mutable objects in cells, which pandas' own copies would share."""
+    """A frame or series with open columns, which pandas' shallow copies would share."""
 
     value: pd.DataFrame | pd.Series[Any]
     size: int

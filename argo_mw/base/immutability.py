@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from pathlib import PurePath
+from types import BuiltinFunctionType, MemberDescriptorType
 from typing import Any, Final
 from uuid import UUID
 
@@ -29,6 +30,8 @@ ATOMS: Final = frozenset(
 
 _SMALL: Final = OVERHEAD // 2
 _MAX_DEPTH: Final = 100
+_HASHES: Final = frozenset({"_attrs_cached_hash", "__msgspec_cached_hash__"})
+"""The slots in which attrs and msgspec keep the hash of a frozen record."""
 
 
 def is_immutable(value: object) -> bool:
@@ -123,9 +126,11 @@ def _frozen_parts(kind: type, value: Any) -> tuple[object, ...] | None:
 
 @functools.lru_cache(maxsize=1024)
 def _frozen_fields(kind: type) -> tuple[str, ...] | None:
-    members = (member for base in kind.__mro__ for member in vars(base).values())
-    if any(isinstance(member, functools.cached_property) for member in members):
-        return None  # reading it writes to its instance
+    names = _declared_fields(kind)
+    return names if names is not None and _is_nothing_else(kind, names) else None
+
+
+def _declared_fields(kind: type) -> tuple[str, ...] | None:
     if "__attrs_attrs__" in kind.__dict__ and _setattr_of(kind) is _FROZEN_SETATTR:
         return tuple(field.name for field in attrs.fields(kind))
     if issubclass(kind, msgspec.Struct):
@@ -134,6 +139,24 @@ def _frozen_fields(kind: type) -> tuple[str, ...] | None:
     if params is not None and params.frozen:
         return tuple(kind.__dict__["__dataclass_fields__"])
     return None
+
+
+def _is_nothing_else(kind: type, names: tuple[str, ...]) -> bool:
+    """Return whether the fields *names* are all that an instance of *kind* holds.
+
+    It holds more if it is a list, a dict or an error as well, if a class that it extends has slots
+    of its own, or if it remembers what a property computed: in a ``__dict__``, or in a slot.
+    """
+    known = {*names, *_HASHES}
+    for base in kind.__mro__[:-1]:
+        if isinstance(vars(base).get("__new__"), BuiltinFunctionType):
+            return False
+        for name, member in vars(base).items():
+            if isinstance(member, functools.cached_property):
+                return False
+            if isinstance(member, MemberDescriptorType) and name not in known:
+                return False
+    return True
 
 
 def _is_frozen_scalar(value: object) -> bool:

@@ -6,8 +6,8 @@ copy-on-write or read-only view of one private copy (``array_snapshots.py``). JS
 are kept as msgpack and decoded, other plain containers are rebuilt around their immutable leaves,
 and anything else is deep-copied. ``docs/decisions/snapshots.md`` has the measurements.
 
-Known limit: ``Series.array`` and ``DatetimeIndex.asi8`` return the memory below a frame, writable,
-past pandas' own copy-on-write. Writing through them is the one way to change another's data.
+Known limit: ``Series.array``, ``DatetimeIndex.asi8`` and ``Index.view`` return the memory below a
+frame, writable, past pandas' own copy-on-write. That is the one way to change another's data.
 """
 
 from __future__ import annotations

@@ -68,6 +68,38 @@ class Remembering:
         return [self.number]
 
 
+@dataclasses.dataclass(frozen=True)
+class FrozenList(list[int]):
+    symbol: str = "A"
+
+
+@attrs.frozen(slots=False)
+class FrozenTable(dict[str, int]):
+    symbol: str = "A"
+
+
+@attrs.frozen
+class RememberingInASlot:
+    number: int
+
+    @cached_property
+    def parts(self) -> list[int]:
+        return [self.number]
+
+
+@attrs.frozen
+class FrozenError(Exception):
+    number: int = 1
+
+
+class OwnFrame(pd.DataFrame):
+    _metadata = ("parts",)
+
+    @property
+    def _constructor(self) -> type[OwnFrame]:
+        return OwnFrame
+
+
 class Plain:
     def __init__(self, frame: pd.DataFrame) -> None:
         self.frame = frame
@@ -83,6 +115,16 @@ def with_attrs() -> pd.DataFrame:
     return frame
 
 
+def own_frame() -> OwnFrame:
+    frame = OwnFrame({"a": [1, 2]})
+    object.__setattr__(frame, "parts", [1])
+    return frame
+
+
+def column_of(kind: str, *cells: object) -> Callable[[], pd.DataFrame]:
+    return lambda: pd.DataFrame({"a": pd.Series(list(cells), dtype=kind)})
+
+
 def spoil(value: object) -> None:
     """Change *value* in every way that its kind offers; a kind may refuse."""
     with suppress(ValueError, TypeError, AttributeError):
@@ -90,6 +132,11 @@ def spoil(value: object) -> None:
             spoil_table(value)
         elif isinstance(value, (dict, list, tuple, set, bytearray, collections.deque)):
             spoil_container(value)
+        elif isinstance(value, pd.Index):
+            for label in value:
+                spoil(label)
+        elif isinstance(value, Exception):
+            value.add_note("9")
         else:
             for name in ("parts", "frame"):
                 if hasattr(value, name):
@@ -103,6 +150,15 @@ def spoil_table(value: pd.DataFrame | pd.Series | np.ndarray) -> None:
     if isinstance(value, np.ndarray):
         value[0] = 9
         return
+    spoil(value.index)
+    spoil(getattr(value, "parts", None))
+    for column in columns:
+        with suppress(ValueError, TypeError):
+            column.to_numpy()[0] = column.iloc[-1]
+        with suppress(ValueError, TypeError):
+            column.to_numpy(dtype="int64")[0] = 9  # periods
+        with suppress(ValueError, TypeError):
+            column.values[0] = column.iloc[-1]
     value.attrs.setdefault("parts", []).append(9)
     if isinstance(value, pd.DataFrame):
         value.iloc[0, 0] = 9
@@ -126,11 +182,15 @@ def spoil_container(value: object) -> None:
 def shown(value: object) -> str:
     """Return all that a caller can see of *value*, as text."""
     match value:
-        case pd.DataFrame() | pd.Series():
-            return f"{value.to_dict()} {value.attrs}"
+        case pd.DataFrame():
+            return f"{value.to_dict('split')} {value.attrs} {getattr(value, 'parts', None)}"
+        case pd.Series():
+            return f"{list(value)} {list(value.index)} {value.attrs}"
+        case Exception():
+            return f"{value!r} {getattr(value, '__notes__', None)}"
         case Plain():
             return shown(value.frame)
-        case Remembering():
+        case Remembering() | RememberingInASlot():
             return repr(value.parts)
         case dict():
             return str({name: shown(one) for name, one in value.items()})
@@ -161,6 +221,27 @@ VALUES: dict[str, Callable[[], object]] = {
     "frozen attrs with a list": lambda: FrozenShell([1]),
     "frozen dataclass that remembers": lambda: Remembering(1),
     "object with a frame": lambda: Plain(of_lists()),
+    "frozen dataclass that is a list": lambda: FrozenList([1]),
+    "frozen attrs that is a dict": lambda: FrozenTable({"a": 1}),
+    "frozen attrs that remembers": lambda: RememberingInASlot(1),
+    "frozen error": lambda: (FrozenError(),),
+    "frame of nullable integers": column_of("Int64", 1, 2),
+    "frame of nullable numbers": column_of("Float64", 1.0, 2.0),
+    "frame of nullable truths": column_of("boolean", True, False),
+    "frame of categories": column_of("category", "a", "b"),
+    "frame of periods": column_of("period[D]", "2024-01-01", "2024-01-02"),
+    "frame of sparse numbers": column_of("Sparse[int]", 1, 2),
+    "frame of texts of Python": column_of("string[python]", "a", "b"),
+    "frame of texts": column_of("str", "a", "b"),
+    "frame of Arrow's numbers": column_of("int64[pyarrow]", 1, 2),
+    "frame of moments": column_of("datetime64[ns, UTC]", "2024-01-01", "2024-01-02"),
+    "frame of frames": lambda: pd.DataFrame({"a": pd.Series([of_lists(), with_attrs()])}),
+    "frame with labels of lists": lambda: pd.DataFrame(
+        {"a": [1, 2]}, index=pd.Index([[1], [2]], dtype=object)
+    ),
+    "frame of a class of its own": own_frame,
+    "array of frames": lambda: np.array([of_lists(), None], dtype=object),
+    "index of lists": lambda: pd.Index([[1], [2]], dtype=object),
 }
 
 
