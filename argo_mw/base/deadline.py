@@ -90,7 +90,7 @@ def error_for_client(failure: UpstreamError) -> Exception:
     """
     if isinstance(failure.__cause__, TimeLimitExceeded):
         return DeadlineExceeded(str(failure))
-    return failure.raised or failure
+    return failure if failure.raised is None else failure.raised
 
 
 class _Alarm:

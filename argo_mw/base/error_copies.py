@@ -80,7 +80,8 @@ class _Copies:
         try:
             made = self._of_the_same_class(error)
         except Exception:
-            made = _by_its_own_means(error) or _stand_in(error)
+            own = _by_its_own_means(error)
+            made = _stand_in(error) if own is None else own
         self._made[id(error)] = error, made
         self._unlinked.append(error)
         return made
@@ -94,8 +95,8 @@ class _Copies:
             made = group.__new__(kind, error.message, parts)
         else:
             made = _constructor(kind)(kind)
-            self._made[id(error)] = error, made  # a field may lead back to it
-            _set(made, "args", tuple([self._field(one) for one in error.args]))
+        self._made[id(error)] = error, made  # a field may lead back to it
+        _set(made, "args", tuple([self._field(one) for one in error.args]))
         for owner, name, descriptor in _fields(
             cast("Any", kind)
         ):  # mypy doubts that it is hashable

@@ -273,21 +273,38 @@ def hide_causes(error: ArgoError) -> None:
     tracebacks would write the key.
     """
     causes = list(_causes(error))
-    shown = ["".join(traceback.format_exception_only(cause)).strip() for cause in causes]
+    shown = list(map(_described, causes))
     if any(redact(text) != text for text in shown):
         error.__cause__ = error.__context__ = None
         for text in shown:
             error.add_note(f"caused by {_shown(text)}")
 
 
+def _described(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception_only(error)).strip()
+    except Exception:  # code of its own, which a traceback cannot show either
+        return type(error).__qualname__
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield what *error* was caused by, the nearest first."""
+    """Yield what *error* was caused by, and the errors of groups, as a traceback shows them."""
     seen = {id(error)}
-    cause = error.__cause__ or error.__context__
-    while cause is not None and id(cause) not in seen:
+    waiting = [_cause(error)]
+    while waiting:
+        cause = waiting.pop()
+        if cause is None or id(cause) in seen:
+            continue
         seen.add(id(cause))
         yield cause
-        cause = cause.__cause__ or cause.__context__
+        waiting.append(_cause(cause))
+        if isinstance(cause, BaseExceptionGroup):
+            waiting += cause.exceptions
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    # Not by truth: an error may have a length, or fail when it is asked.
+    return error.__context__ if error.__cause__ is None else error.__cause__
 
 
 def without_frames(error: E) -> E:

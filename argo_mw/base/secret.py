@@ -7,12 +7,14 @@ that is about to be shown, wherever it came from: a driver's message, a vendor's
 from __future__ import annotations
 
 import hmac
+import html
+import json
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote, quote_plus, unquote
 
 STARS: Final = "********"
 _MIN_LENGTH: Final = 6
@@ -25,6 +27,7 @@ _LOGIN: Final = re.compile(r"://[^\s:/@]{0,256}:")
 """How a URL with a password begins, up to the password."""
 _MAX_PASSWORD: Final = 4096
 _BLANK: Final = re.compile(r"\s|\Z")
+_ESCAPED: Final = re.compile("%..")
 _END_OF_HOST: Final = re.compile("[/?#]")
 _PARAMETER: Final = re.compile(
     r"([?&][\w.-]{0,64}(?:password|passwd|secret|token|key|auth)=)[^&\s'\"#]{1,4096}", re.IGNORECASE
@@ -190,9 +193,23 @@ def _parts(value: str) -> Iterator[str]:
 
 
 def _forms(text: str) -> Iterator[str]:
-    """Yield *text* as messages may show it: quoted for a URL or by ``repr``, in any one case."""
-    for form in (text, quote(text, safe=""), repr(text)[1:-1]):
+    """Yield *text* as messages may show it: quoted in some way, and in any one case."""
+    for form in {text, *_quoted(text)}:
         yield from (form, form.lower(), form.upper())
+
+
+def _quoted(text: str) -> Iterator[str]:
+    """Yield *text* as it stands in URLs, in Python's text and bytes, in JSON, and in HTML.
+
+    For keys of letters and digits these are all the same.
+    """
+    for url in (quote(text, safe=""), quote(text), quote_plus(text)):
+        yield url
+        yield _ESCAPED.sub(lambda found: found[0].lower(), url)
+    yield from (repr(text)[1:-1], ascii(text)[1:-1], repr(text.encode(errors="replace"))[2:-1])
+    for written in (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]):
+        yield from (written, written.replace("/", "\\/"))
+    yield html.escape(text)
 
 
 def _passwords(url: str) -> list[str]:

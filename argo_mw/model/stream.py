@@ -66,7 +66,7 @@ class Stream(Generic[C]):
     @property
     def complete(self) -> bool:
         """Whether the source ended by itself; only then is the answer whole."""
-        return self._buffer.done and not self._error
+        return self._buffer.done and self._error is None
 
     @property
     def aborted(self) -> bool:
@@ -202,7 +202,7 @@ class Stream(Generic[C]):
 
     @property
     def _error(self) -> Exception | None:
-        return self._left or self._buffer.error
+        return self._buffer.error if self._left is None else self._left
 
 
 def _copy(error: Exception) -> StreamAborted:

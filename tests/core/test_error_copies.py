@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw import AllUpstreamsFailed, NotCopyable, NotFound, QuotaExceeded, UpstreamError
+from argo_mw import AllUpstreamsFailed, Argo, NotCopyable, NotFound, QuotaExceeded, UpstreamError
 from argo_mw.model.copies import OutcomeCopies
 from argo_mw.plugin import copy_error
+from argo_mw.testing import FakeClock
 
 
 def builtin_errors() -> list[type[BaseException]]:
@@ -166,8 +167,41 @@ def test_errors_with_constructors_of_their_own_are_copied() -> None:
     assert [1] == frozen.parts
 
 
+class Empty(Exception):
+    """An error that counts as false."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+class Undecided(Exception):
+    """An error that fails when it is asked whether it is true."""
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("ask me not")
+
+
+@pytest.mark.parametrize("kind", [Empty, Undecided])
+async def test_an_error_arrives_whatever_its_truth_is(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
+    argo = Argo.open({"argo": {"shared": "memory://"}}, clock=FakeClock(), installed=False)
+
+    @argo.wrap(name="quote", subject="symbol")
+    async def quote(symbol: str) -> float:
+        raise kind("down") from kind("deeper")
+
+    async with argo:
+        with pytest.raises(kind, match="down") as raised:
+            await quote("A")
+    assert type(raised.value.__cause__) is kind
+    assert type(copy_error(raised.value).__cause__) is kind
+
+
 def test_a_group_has_copies_of_its_errors() -> None:
     inner = GroupOfOwn([NeedsKeywords(1, detail={})], where="inside")
+    inner.args = ("inside", [1])
     group = ExceptionGroup("outer", [inner, inner.exceptions[0]])
     copy = copy_error(group)
     (first, again) = copy.exceptions
@@ -176,6 +210,11 @@ def test_a_group_has_copies_of_its_errors() -> None:
     assert first.exceptions[0] is again
     assert first is not inner
     assert again is not inner.exceptions[0]
+    assert "outer" == copy.args[0]
+    assert copy.args[1][0] is first
+    assert ("inside", [1]) == first.args
+    first.args[1].append(2)
+    assert ("inside", [1]) == inner.args
     matched, rest = copy.split(NeedsKeywords)
     assert matched is not None
     assert rest is None

@@ -7,16 +7,18 @@ covered without being named here.
 from __future__ import annotations
 
 import asyncio
+import html
 import io
 import json
 import logging
 import traceback
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import UnionType
 from typing import Literal, Union, get_args, get_origin, get_type_hints
+from urllib.parse import quote, quote_plus
 
 import attrs
 import pytest
@@ -27,9 +29,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from argo_mw import Argo, ConfigError, Secret, SecretUrl, Settings
+from argo_mw import Argo, ConfigError, Secret, SecretUrl, Settings, UpstreamError
 from argo_mw.app.application import engine_of
 from argo_mw.app.opening import read_settings
+from argo_mw.base.errors import hide_causes
 from argo_mw.cli.doctor import examine
 from argo_mw.cli.main import cli
 from argo_mw.config import ArgoSettings, OperationSettings, UpstreamSettings, parse
@@ -438,3 +441,41 @@ def test_what_is_logged_with_structlog_holds_no_secret() -> None:
 def test_urls_are_shown_without_password_and_key(url: str, shown: str) -> None:
     assert shown == redact_url(url)
     assert shown == redact(url)
+
+
+QUOTINGS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "a path": quote,
+    "a part of a path": lambda text: quote(text, safe=""),
+    "a query": quote_plus,
+    "Python": lambda text: repr(text)[1:-1],
+    "Python, in ASCII": lambda text: ascii(text)[1:-1],
+    "Python's bytes": lambda text: repr(text.encode())[2:-1],
+    "JSON": lambda text: json.dumps(text)[1:-1],
+    "JSON with letters as they are": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    "JSON of PHP": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "HTML": html.escape,
+}
+ODD = ["p@ss/w+rd&x=y==", 'qu"ote\'d"long', "pässwörd-lang", "back\\slash\\key", "in three words"]
+
+
+@pytest.mark.parametrize("quoting", QUOTINGS)
+@pytest.mark.parametrize("secret", ODD)
+def test_a_secret_is_struck_out_however_it_is_quoted(secret: str, quoting: str) -> None:
+    Secret(secret)
+    written = QUOTINGS[quoting](secret)
+    for form in (written, written.lower(), written.upper()):
+        assert "it said ******** to us" == redact(f"it said {form} to us")
+
+
+def test_a_secret_in_an_error_of_a_group_is_struck_out() -> None:
+    Secret("hunter4hunter4")
+    inner = ValueError("the key hunter4hunter4 is wrong")
+    inner.__cause__ = KeyError("it")
+    group = ExceptionGroup("several", [KeyError("a"), ExceptionGroup("more", [inner])])
+    error = UpstreamError("down", upstream="a")
+    error.__cause__ = group
+    hide_causes(error)
+    shown = "".join(traceback.format_exception(error))
+    assert "hunter4" not in shown
+    assert "the key ******** is wrong" in shown

@@ -185,7 +185,7 @@ async def exchange(
             finally:
                 await attempt.end()
     # Outside of the handler: what a client raised has the context and the cause that it had.
-    raise attempt.error or error_for_client(failure)
+    raise error_for_client(failure) if attempt.error is None else attempt.error
 
 
 async def _ask(caller: Caller, asked: Asked, attempt: _Attempt[R], how: int) -> _Given:

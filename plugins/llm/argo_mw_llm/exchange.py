@@ -130,7 +130,7 @@ async def exchanged(caller: WebCaller, clock: Clock, asked: Asked, send: Send) -
                 break
             alone = True
     # Raised outside of the handler, so that the SDK's error keeps its own context and cause.
-    raise attempt.error or error_for_client(failure)
+    raise error_for_client(failure) if attempt.error is None else attempt.error
 
 
 async def _ask(caller: WebCaller, asked: Asked, attempt: _Attempt, *, alone: bool) -> Outcome:

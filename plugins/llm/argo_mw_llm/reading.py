@@ -86,7 +86,7 @@ class Reading:
     def _expected(self, error: StreamAborted) -> Exception:
         # The sender of the request gets the original error, the others a copy.
         raised = self._stream.broken_by if self._own else None
-        cause: BaseException | None = raised or error.__cause__
+        cause: BaseException | None = error.__cause__ if raised is None else raised
         if isinstance(cause, BodyTooLarge):
             return error  # which says what to do: an SDK would only say that it cannot be read
         if isinstance(cause, Exception) and not isinstance(cause, ArgoError):
