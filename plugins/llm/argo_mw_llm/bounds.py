@@ -15,10 +15,12 @@ from typing import Literal, cast
 from attrs import evolve, frozen
 
 from argo_mw_llm.known_fields import (
+    BLOCK_FIELDS,
     CLIENT_TOOLS,
     MESSAGE_FIELDS,
     NESTED_BLOCKS,
     TEXT_BLOCKS,
+    TOOL_FIELDS,
     USUAL_VALUES,
 )
 
@@ -184,9 +186,14 @@ def _block(block: object) -> int:
     if not isinstance(block, Mapping):
         return size_of(block)
     kind = block.get("type", "text")
+    if not isinstance(kind, str):
+        msg = f"{kind!r:.40} is no type of content"
+        raise NoBoundError(msg)
     if kind in TEXT_BLOCKS:
+        _check_parts("content", block, BLOCK_FIELDS)
         return _MESSAGE + size_of(block)
     if kind in NESTED_BLOCKS:
+        _check_parts("content", block, BLOCK_FIELDS)
         rest = {name: value for name, value in block.items() if name != "content"}
         return _MESSAGE + size_of(rest) + content_size(block.get("content"))
     source = block.get("source")
@@ -206,6 +213,18 @@ def _block(block: object) -> int:
     raise NoBoundError(msg)
 
 
+def _check_parts(what: str, value: Mapping[str, object], known: Collection[str]) -> None:
+    """Check that *value* is just what its type says, and no provider can read more in it.
+
+    Raises:
+        NoBoundError: It has a field besides, such as the address of a picture.
+    """
+    for name, part in value.items():
+        if part and name not in known:
+            msg = f"it is not known what {name!r:.40} of {what} costs"
+            raise NoBoundError(msg)
+
+
 def tool_size(tool: object) -> int:
     """Return the most tokens of the description of a tool that the client runs.
 
@@ -216,8 +235,9 @@ def tool_size(tool: object) -> int:
         return size_of(tool)
     kind = tool.get("type") or "custom"
     if kind in ("custom", "function"):
+        _check_parts("a tool", tool, TOOL_FIELDS)
         return _MESSAGE + size_of(tool)
-    if isinstance(kind, str) and kind.startswith(CLIENT_TOOLS):
+    if isinstance(kind, str) and CLIENT_TOOLS.fullmatch(kind):
         return _CLIENT_TOOL + size_of(tool)
     msg = f"nothing bounds what the tool {kind!r:.40} takes, which runs at the provider"
     raise NoBoundError(msg)

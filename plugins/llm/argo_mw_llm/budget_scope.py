@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from argo_mw.plugin import SPENDING_LIMIT, Call, SpendingLimit
 from argo_mw_llm.config import MAX_USD, Budget
 from argo_mw_llm.counters import OwnBudget
-from argo_mw_llm.families import family_of, root_of
+from argo_mw_llm.families import families_of, family_of, root_of
 from argo_mw_llm.prices import ANY, Prices
 from argo_mw_llm.profiles import Profile
 
@@ -51,9 +51,9 @@ class BudgetScope:
     def _holds(self, budget: Budget, tenant: str, provider: str, model: str) -> bool:
         if budget.tenant not in ("", "*", tenant):
             return False
-        if budget.model in ("", "*") or family_of(budget.model) == family_of(model):
+        if budget.model in ("", "*") or family_of(budget.model) in families_of(model):
             return True
-        vendor, asked = root_of(budget.model), (root_of(model), provider)
+        vendor, asked = root_of(budget.model), {*map(root_of, families_of(model)), provider}
         if not self._is_priced(budget.model):
             # A vendor, for all of its models; or an unknown name, which may mean any of them.
             return vendor not in self._vendors or vendor in asked

@@ -38,6 +38,16 @@ def family_of(model: str) -> str:
     return name
 
 
+def families_of(model: str) -> tuple[str, ...]:
+    """Return the families of *model*: its own, and that of the model that it was tuned from.
+
+    ``ft:gpt-4.1-2025-04-14:acme::id`` was made of ``gpt-4.1``, and has a price of its own.
+    """
+    tuned, _, rest = model.strip().lower().rpartition("/")[2].partition(":")
+    own = family_of(model)
+    return (own, family_of(rest.partition(":")[0])) if tuned == "ft" else (own,)
+
+
 def root_of(model: str) -> str:
     """Return the word that the names of a vendor's models begin with, such as ``claude``."""
     found = _ROOT.match(family_of(model))

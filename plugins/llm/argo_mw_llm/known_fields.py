@@ -6,6 +6,7 @@ held.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 _ALL = frozenset(
@@ -184,5 +185,54 @@ TEXT_BLOCKS = frozenset(
 NESTED_BLOCKS = frozenset(["search_result", "tool_result"])
 """Types of content that hold other content."""
 
-CLIENT_TOOLS = ("bash_", "computer_", "memory_", "text_editor_")
-"""Prefixes of the types of tools that the provider defines and the client runs."""
+BLOCK_FIELDS = frozenset(
+    [
+        "annotations",
+        "cache_control",
+        "caller",
+        "citations",
+        "content",
+        "data",
+        "id",
+        "input",
+        "is_error",
+        "logprobs",
+        "name",
+        "prompt_cache_breakpoint",
+        "refusal",
+        "signature",
+        "source",
+        "text",
+        "thinking",
+        "title",
+        "tool_use_id",
+        "toolset_name",
+        "type",
+    ]
+)
+"""Fields of content that is text, or that holds other content."""
+
+TOOL_FIELDS = frozenset(
+    [
+        "allowed_callers",
+        "async",
+        "cache_control",
+        "custom",
+        "defer_loading",
+        "description",
+        "eager_input_streaming",
+        "format",
+        "function",
+        "input_examples",
+        "input_schema",
+        "name",
+        "output_schema",
+        "parameters",
+        "strict",
+        "type",
+    ]
+)
+"""Fields of a tool that the client describes and runs."""
+
+CLIENT_TOOLS = re.compile(r"(?:bash|computer|memory|text_editor)_\d+")
+"""The types of tools that the provider defines and the client runs."""

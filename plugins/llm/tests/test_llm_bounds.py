@@ -26,11 +26,12 @@ from argo_mw.testing import capture_events
 from argo_mw_llm import LlmPlugin, chain, transport
 from argo_mw_llm.bounds import MAX_IMAGE, MIN_OUTPUT, Bound
 from argo_mw_llm.budget_bookings import STOPPED
+from argo_mw_llm.budget_scope import BudgetScope
 from argo_mw_llm.call_bounds import bound_of
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.families import family_of
 from argo_mw_llm.operations import operations
-from argo_mw_llm.prices import load_prices
+from argo_mw_llm.prices import Price, Prices, load_prices
 from argo_mw_llm.wires import MESSAGES
 from argo_mw_llm.wires.chat import usage_of as chat_usage
 from argo_mw_llm.wires.messages import usage_of as claude_usage
@@ -172,6 +173,15 @@ def in_message(block: object) -> dict[str, object]:
             {"type": "tool_result", "content": [{"type": "image", "source": {"type": "url"}}]}
         ),
         in_message({"type": "container_upload", "file_id": "f"}),
+        in_message({"image_url": {"url": "https://a/b.png"}}),
+        in_message({"type": "text", "text": "t", "video": "https://a/b.mp4"}),
+        in_message({"type": "tool_result", "content": "t", "file_id": "f"}),
+        in_message({"type": ["text"], "text": "t"}),
+        in_message({"type": {"text": 1}, "text": "t"}),
+        {"tools": [{"type": "bash_code_execution_20250825", "name": "b"}]},
+        {"tools": [{"type": "text_editor_code_execution_20250825", "name": "e"}]},
+        {"tools": [{"type": "function", "web_search": {"enable": True}}]},
+        {"tools": [{"retrieval": {"knowledge_id": "1"}}]},
         {"messages": [{"role": "assistant", "audio": {"id": "a"}}]},
         {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
         {"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]},
@@ -464,3 +474,22 @@ async def test_models_and_vendors_of_the_price_table_are_known(
 def test_a_budget_is_an_amount_that_can_be_counted(usd: float) -> None:
     with pytest.raises(ValueError, match="usd"):
         Budget(usd=usd)
+
+
+@pytest.mark.parametrize("budget", ["gpt-4.1", "gpt", "openai", "*"])
+def test_a_tuned_model_is_within_the_budget_of_what_it_was_tuned_from(budget: str) -> None:
+    tuned = "ft:gpt-4.1-2025-04-14:acme::id"
+    known = Prices("", "", {**load_prices().models, tuned: Price(3.0, 12.0)})
+    scope = BudgetScope([Budget(usd=1.0, model=budget)], known, PROFILES)
+    call = call_of("complete", messages="hi")
+    assert [budget] == [one.model for one in scope.of(call, "openai", tuned)]
+    other = BudgetScope([Budget(usd=1.0, model="gpt-4o")], known, PROFILES)
+    assert [] == other.of(call, "openai", tuned)
+
+
+def test_a_snapshot_that_is_dearer_than_its_family_is_held_at_its_own_price() -> None:
+    old, family = (load_prices().of(name) for name in ("gpt-4o-2024-05-13", "gpt-4o"))
+    assert old is not None
+    assert family is not None
+    assert old.most(1000, 1000) > family.most(1000, 1000)
+    assert load_prices().of("gpt-4o-2024-11-20") == family

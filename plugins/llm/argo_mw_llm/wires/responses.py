@@ -182,7 +182,7 @@ def _item(item: object) -> int:
     if not isinstance(item, Mapping):
         return size_of(item)
     kind = item.get("type") or "message"
-    if kind not in RESPONSE_ITEMS:
+    if not isinstance(kind, str) or kind not in RESPONSE_ITEMS:
         msg = f"nothing bounds the size of an item of type {kind!r:.40}"
         raise NoBoundError(msg)
     rest = {name: value for name, value in item.items() if name not in ("content", "output")}
