@@ -284,6 +284,9 @@ def _make_private(path: Path) -> None:
 
 
 def _refuse_foreign(path: Path) -> None:
+    if not path.is_file():  # a directory, a link to nothing, or a pipe, of which a read never ends
+        msg = f"{path} is not a file: choose another path for the shared store"
+        raise ConfigError(msg)
     with path.open("rb") as file:
         header = file.read(len(_HEADER))
     if header not in (b"", _HEADER):

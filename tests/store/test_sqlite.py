@@ -258,6 +258,18 @@ async def test_another_programs_database_is_refused(tmp_path):
         await open_sqlite(path)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [os.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere/at/all")],
+    ids=["directory", "pipe", "link to nothing"],
+)
+async def test_what_is_no_file_is_refused(tmp_path, make):
+    path = tmp_path / "shared.db"
+    make(path)
+    with pytest.raises(ConfigError, match="is not a file"):
+        await open_sqlite(path)
+
+
 async def test_a_file_of_another_version_is_refused(path):
     await (await open_sqlite(path)).aclose()
     file = sqlite3.connect(path)
