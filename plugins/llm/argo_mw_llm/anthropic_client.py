@@ -8,8 +8,8 @@ without sharing anything, and its answer is for its own caller only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, Final, get_args, get_origin
 
 import anthropic
@@ -50,14 +50,15 @@ class ClientView:
         client = self._client
         if client is None:
             return nobody_else(request.url.partition("?")[0])
-        headers, account = tuple(self._headers(request)), tuple(_account(client))
+        account = _account(client)
 
         def make() -> Identity:
-            return identity_of(self._url(request), headers, account)
+            return identity_of(self._url(request), self._headers(request), account)
 
         if client.default_query or request.query_params:
             return make()  # parameters may hold what changes, which no comparison would show
-        return remembered.of(request.url, (str(client.base_url), headers, account), make)
+        headers = client.default_headers, dict(request.headers)
+        return remembered.of(request.url, (client.base_url, headers, account), make)
 
     def patience(self, request: APIRequest) -> float | None:
         """Return the seconds that the client waits for the beginning of an answer."""
@@ -132,26 +133,37 @@ def _client_behind(call_next: object) -> Any | None:
         try:
             client = variables[_CLIENT].cell_contents if _CLIENT in variables else None
             if client is not None:
-                return client if _is_client(client) else None
+                kind: object = type(client)
+                return client if _is_client(kind) else None
             call_next = variables[_REST].cell_contents
         except (KeyError, ValueError):
             return None
     return None
 
 
-def _is_client(client: object) -> bool:
-    return all(hasattr(type(client), name) for name in _PROPERTIES)
+@lru_cache(64)
+def _is_client(kind: object) -> bool:
+    return all(hasattr(kind, name) for name in _PROPERTIES)
 
 
-def _account(client: Any) -> Iterator[str]:
-    """Yield what else distinguishes clients: their class, and credentials not yet in headers."""
-    yield type(client).__qualname__
-    for name, value in sorted(vars(client).items()):
-        if isinstance(value, str) and not name.startswith("_"):
-            yield name
-            yield value
+def _account(client: Any) -> Sequence[str]:
+    """Return what else distinguishes clients: their class, and credentials not yet in headers."""
+    variables = vars(client)
+    facts = [type(client).__qualname__]
+    for name, is_public in _distinguishing(tuple(variables)):
+        value = variables[name]
+        if is_public and isinstance(value, str):
+            facts += name, value
         elif value is not None and _is_secretive(name):
-            yield account_of(value)
+            facts.append(account_of(value))
+    return facts
+
+
+@lru_cache(64)  # clients of one class have the same variables, of which few distinguish them
+def _distinguishing(names: Sequence[str]) -> Sequence[tuple[str, bool]]:
+    """Return the *names* of variables that may distinguish a client, and which are public."""
+    public = {name: not name.startswith("_") for name in sorted(names)}
+    return [(name, public[name]) for name in public if public[name] or _is_secretive(name)]
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from datetime import timedelta
 from functools import partial
 from time import monotonic
@@ -70,7 +71,7 @@ class ChainMiddleware(anthropic.Middleware):
 
         async def send(changes: Mapping[str, object]) -> Answer:
             view: AsyncView = await call_next(_unread(request, changes, client))
-            return await own.take(_response_in(view, request), view)
+            return await own.take(_response_to(request, view, client), view)
 
         try:
             answer = await exchange(argo, asked, send)
@@ -80,7 +81,7 @@ class ChainMiddleware(anthropic.Middleware):
         if view is not None:
             if asked.in_pieces:
                 return view
-            await _response_in(view, request).aread()
+            await _response_in(view).aread()
             return client.whole(request, view)
         response = response_of(answer, client.http_request(request))
         if not asked.in_pieces:
@@ -111,7 +112,7 @@ class ChainMiddleware(anthropic.Middleware):
         if view is not None:
             if asked.in_pieces:
                 return view
-            _response_in(view, request).read()
+            _response_in(view).read()
             return client.whole(request, view)
         assert response is not None
         if not asked.in_pieces:
@@ -141,7 +142,7 @@ class ChainMiddleware(anthropic.Middleware):
 
         async def send(changes: Mapping[str, object]) -> Answer:
             view: BlockingView = await in_thread(call_next, _unread(request, changes, client))
-            return await own.take(_response_in(view, request), view)
+            return await own.take(_response_to(request, view, client), view)
 
         answer = await exchange(inner, asked, send)
         view = own.of(answer)
@@ -236,18 +237,25 @@ def _unread(request: APIRequest, changes: Mapping[str, object], client: ClientVi
         return request
     if not client.known:
         return request.copy(headers={**request.headers, _RAW_RESPONSE: "stream"})
-    # Not with a header, since a cloud's signature covers all headers.
-    unread = request.copy()
+    # Not with a header, since a cloud's signature covers all headers. The SDK's own `copy` would
+    # copy the body, too, which stays as it is.
+    unread = copy(request)
     unread.stream = True
     return unread
 
 
-def _response_in(view: AsyncView | BlockingView, request: APIRequest) -> httpx2.Response:
-    """Return the response in *view*, with the original request of its caller."""
-    response = view if isinstance(view, httpx2.Response) else view.http_response
-    if not request.stream:
+def _response_to(
+    request: APIRequest, view: AsyncView | BlockingView, client: ClientView
+) -> httpx2.Response:
+    """Return the response in *view*, with the header that the caller of *request* has set."""
+    response = _response_in(view)
+    if not client.known and not request.stream:
         response.request.headers[_RAW_RESPONSE] = _mode(request) or "raw"
     return response
+
+
+def _response_in(view: AsyncView | BlockingView) -> httpx2.Response:
+    return view if isinstance(view, httpx2.Response) else view.http_response
 
 
 def _mode(request: APIRequest) -> str | None:

@@ -273,6 +273,33 @@ async def test_headers_that_decide_nothing_keep_no_clients_apart(
     assert 1 == len(server.asked)
 
 
+async def test_a_client_that_is_given_another_key_is_another_client(open_argo: OpenArgo) -> None:
+    server = Server()
+    async with open_argo(plugins=LAYERS) as argo:
+        client = anthropic.AsyncAnthropic(
+            api_key="one",
+            http_client=httpx2.AsyncClient(transport=server),
+            middleware=[chain(argo)],
+            max_retries=0,
+        )
+        for key in ("one", "other", "one", "other"):
+            client.api_key = key
+            await client.messages.create(**ASK)
+    assert 2 == len(server.asked)
+
+
+async def test_a_header_that_is_given_twice_divides_by_each(open_argo: OpenArgo) -> None:
+    """Requests to one URL are compared with the last one."""
+    server = Server()
+    async with open_argo(plugins=LAYERS) as argo:
+        client = httpx2.AsyncClient(transport=transport(argo, "deepseek", inner=server))
+        for beta in ("a", "b", "a", "b"):
+            headers = [("X-Unheard-Of", beta), ("X-Unheard-Of", "c")]
+            url = "https://api.example/chat/completions"
+            await client.post(url, headers=headers, json=CHAT)
+    assert 2 == len(server.asked)
+
+
 async def test_no_key_of_a_call_shows_a_credential(open_argo: OpenArgo) -> None:
     server = Server()
     async with open_argo(plugins=LAYERS) as argo:
