@@ -149,7 +149,8 @@ class Stream(Generic[C]):
                     chunk = buffer.chunk(position, taken=True)
                     position += 1
                     yield chunk
-                    if turns.due():  # what has arrived already waits for nothing
+                    # What has arrived already waits for nothing.
+                    if position < len(buffer) and turns.due():
                         await asyncio.sleep(0)
                 if self._ended:
                     break

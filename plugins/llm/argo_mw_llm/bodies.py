@@ -186,10 +186,10 @@ class AsyncBody(httpx2.AsyncByteStream):
         async with _closing(self._decompressing) as arriving:
             async for arrived in arriving:
                 taken, goes_on = self._count.take(arrived)
-                for piece in self._pieces.add(taken):
-                    yield piece
-                    if turns.due():
+                for at, piece in enumerate(self._pieces.add(taken)):
+                    if at and turns.due():
                         await asyncio.sleep(0)
+                    yield piece
                 if not goes_on:
                     break
                 # Any number of arrivals may give no piece yet.
