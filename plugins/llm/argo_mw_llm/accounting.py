@@ -68,7 +68,7 @@ class Accounting:
         if "indicators" in parameters:
             output, rough = _OPINION_TOKENS, rough + _OPINION_PROMPT
         else:
-            limit = next((fields[name] for name in _LIMITS if fields.get(name)), None)
+            limit = _limit_in(fields)
             output = limit if isinstance(limit, int) and limit > 0 else self._config.max_tokens
             if is_embedding(parameters):
                 output = 0
@@ -128,6 +128,13 @@ class Accounting:
             expected,
             whole.thinking,
         )
+
+
+def _limit_in(fields: Mapping[str, object]) -> object:
+    for name in _LIMITS:
+        if limit := fields.get(name):
+            return limit
+    return None
 
 
 def is_embedding(parameters: Mapping[str, object]) -> bool:

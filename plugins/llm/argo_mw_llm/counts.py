@@ -25,30 +25,60 @@ _USUAL = ("", "auto", "default", "standard", "standard_only", "global", "not_ava
 
 
 @frozen
+class _Table:
+    """The fields of one table that are numbers, and the tables in it.
+
+    Attributes:
+        buckets: The bucket of each field.
+        tables: The tables, by their fields.
+    """
+
+    buckets: dict[str, str] = field(factory=dict)
+    tables: dict[str, _Table] = field(factory=dict)
+
+    def read(self, counts: Mapping[str, object], found: dict[str, int]) -> None:
+        """Add the numbers in *counts* to those *found* before.
+
+        Only what is there is looked at, since an answer has few of the known fields.
+
+        Raises:
+            ValueError: One of them is not a number of tokens.
+        """
+        for name, value in counts.items():
+            if value is None:
+                continue
+            bucket = self.buckets.get(name)
+            if bucket is not None:
+                found[bucket] = max(found.get(bucket, 0), count_of(name, value))
+            elif name in self.tables and _is_mapping(value):
+                self.tables[name].read(value, found)
+
+
+@frozen
 class Counts:
     """How the fields of a usage are booked.
 
     Attributes:
         fields: The bucket of each field, by the dotted path to it.
-        required: The fields that a count must have.
+        required: The fields that a count must have, each with a bucket.
     """
 
     fields: Mapping[str, str]
     required: Sequence[str] = ()
-    # Grouped by nested table, since an answer has few of the tables.
-    _numbers: Sequence[tuple[Sequence[str], Sequence[tuple[str, str]]]] = field(
-        init=False, repr=False
-    )
+    _numbers: _Table = field(init=False, repr=False)
     _tiers: Sequence[Sequence[str]] = field(init=False, repr=False)
 
     @_numbers.default
-    def _tables_of_numbers(self) -> Sequence[tuple[Sequence[str], Sequence[tuple[str, str]]]]:
-        tables: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    def _tables_of_numbers(self) -> _Table:
+        numbers = _Table()
         for path, bucket in self.fields.items():
             if bucket not in (FREE, TIER):
-                *table, name = path.split(".")
-                tables.setdefault(tuple(table), []).append((name, bucket))
-        return [*tables.items()]
+                *tables, name = path.split(".")
+                table = numbers
+                for one in tables:
+                    table = table.tables.setdefault(one, _Table())
+                table.buckets[name] = bucket
+        return numbers
 
     @_tiers.default
     def _paths_of_tiers(self) -> Sequence[Sequence[str]]:
@@ -64,18 +94,12 @@ class Counts:
         if not _is_mapping(counts):
             return None
         needed = self.required if required is None else required
+        for name in needed:
+            if counts.get(name) is None:
+                return None
         found: dict[str, int] = {}
         try:
-            for table, names in self._numbers:
-                inner = _at(counts, table) if table else counts
-                if inner is not None and _is_mapping(inner):
-                    for name, bucket in names:
-                        value = inner.get(name)
-                        if value is not None:
-                            number = count_of(name, value)
-                            found[bucket] = max(found.get(bucket, 0), number)
-            for name in needed:
-                count_of(name, counts.get(name))
+            self._numbers.read(counts, found)
         except ValueError:
             return None
         return found

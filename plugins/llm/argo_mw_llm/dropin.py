@@ -161,7 +161,7 @@ class _Transport(Generic[A, T]):
         self._remembered: Remembered[_Sender] = Remembered()
 
     def _asked(self, request: httpx2.Request, body: dict[str, object]) -> Asked:
-        headers = [one for one in request.headers.raw if one[0] not in _LENGTHS]
+        headers = _but_for_length(request.headers.raw)
         sender = self._remembered.of(str(request.url), headers, partial(_sender_of, request))
         sample = request.headers.pop(SAMPLE, "") if sender.asks_for_sample else ""
         streamed = body.get("stream") is True
@@ -292,6 +292,16 @@ def _sender_of(request: httpx2.Request) -> _Sender:
     by_itself = request.headers.get(_RAW_RESPONSE) == "stream"
     in_pieces = identity.evolved("in pieces") if by_itself else identity
     return _Sender(identity, in_pieces, by_itself, len(deciding) < len(headers))
+
+
+def _but_for_length(headers: list[tuple[bytes, bytes]]) -> object:
+    """Return what two requests have in common whose *headers* differ at most in their lengths."""
+    named = dict(headers)
+    if len(named) < len(headers):  # there may be several of one name
+        return [one for one in headers if one[0] not in _LENGTHS]
+    for name in _LENGTHS:
+        named.pop(name, None)
+    return named
 
 
 def _status(response: httpx2.Response) -> int:

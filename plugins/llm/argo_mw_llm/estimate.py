@@ -19,9 +19,11 @@ _LEARNING = 0.1
 _FIRST_ANSWER = 256
 _PER_MESSAGE = 9
 """Tokens of a message's role and frame, which as JSON have about as many."""
-_PROMPT = (
-    *("system", "messages", "tools", "schema", "indicators", "news"),
-    *("instructions", "input", "prompt", "text"),
+_PROMPT = frozenset(
+    (
+        *("system", "messages", "tools", "schema", "indicators", "news"),
+        *("instructions", "input", "prompt", "text"),
+    )
 )
 
 
@@ -35,7 +37,8 @@ def rough_prompt(parameters: Mapping[str, object]) -> int:
     """Return about how many tokens the prompt of a call with *parameters* has."""
     body = parameters.get("body")
     fields = body if isinstance(body, dict) else parameters
-    return _OVERHEAD + sum([_rough(fields[name]) for name in _PROMPT if fields.get(name)])
+    prompt = [part for name, part in fields.items() if part and name in _PROMPT]
+    return _OVERHEAD + sum(map(_rough, prompt))
 
 
 def _rough(part: object) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -145,7 +145,7 @@ class OwnResponse(Generic[R]):
                 plain(response)
                 response.stream = self._readable(answer, response.stream)
             return view
-        return view if mine == answer else None
+        return view if mine is answer or mine == answer else None
 
     async def _whole(self, response: httpx2.Response) -> RawResponse:
         try:
@@ -162,7 +162,8 @@ class OwnResponse(Generic[R]):
 
     def _stream(self, response: httpx2.Response) -> AnswerStream[bytes]:
         kind = response.headers.get("content-type", EVENTS)
-        ending = Ending(str(self._body.get("model", "")), headers=_named(_FOR_ALL, response))
+        headers = response.headers.raw
+        ending = Ending(str(self._body.get("model", "")), headers=_named(_FOR_ALL, headers))
         if has_been_read(response):
             learn(kind, self._wire, response.content, ending)
             return whole_stream(response.content, self._intake.tasks, ending)
@@ -177,7 +178,7 @@ class OwnResponse(Generic[R]):
         stream: AnswerStream[bytes] = AnswerStream(
             source, self._intake.tasks, ending, name=self._provider, demand=demand
         )
-        stream.limits = limits_in(response.headers)
+        stream.limits = limits_in(headers)
         return stream
 
     def _too_large(self, error: BodyTooLarge) -> ExchangeFailed:
@@ -201,8 +202,8 @@ def raw_response_of(
     Raises:
         ExchangeFailed: It is an error, or damaged.
     """
-    status, kept = response.status_code, _named(_FOR_ALL, response)
-    told = limits_in(response.headers)
+    headers = response.headers.raw
+    status, kept, told = response.status_code, _named(_FOR_ALL, headers), limits_in(headers)
     if not response.is_success:
         _conceal_credentials(response.request.headers)
         failure = from_status(provider, status, content, response.headers)
@@ -214,7 +215,7 @@ def raw_response_of(
             status=status,
         )
         failed.response = RawResponse(
-            status, (*kept, *_named(_ADVICE, response)), content, limits=told
+            status, (*kept, *_named(_ADVICE, headers)), content, limits=told
         )
         raise failed
     try:
@@ -250,14 +251,16 @@ def _conceal_credentials(headers: Mapping[str, str]) -> None:
             Secret(key)
 
 
-def _named(names: Mapping[bytes, str], response: httpx2.Response) -> tuple[tuple[str, str], ...]:
+def _named(
+    names: Mapping[bytes, str], headers: Iterable[tuple[bytes, bytes]]
+) -> tuple[tuple[str, str], ...]:
     # Compared as bytes, since looking up a name decodes all headers each time.
     there: dict[bytes, bytes] = {}
-    for raw_name, value in response.headers.raw:
+    for raw_name, value in headers:
         name = raw_name.lower()
         if name in names:
             there[name] = there[name] + b", " + value if name in there else value
-    return tuple([(text, _text(there[name])) for name, text in names.items() if name in there])
+    return tuple([(names[name], _text(value)) for name, value in there.items()])
 
 
 def _text(value: bytes) -> str:

@@ -21,6 +21,7 @@ _HOUR, _DAY = 3_600, 86_400
 _THURSDAY, _SATURDAY = 3, 5  # the epoch began on a Thursday
 _SHORT, _LONG = 1.25, 2.0  # what Anthropic's cache writes cost, in prompt tokens
 _MAX_PRICE = 1e6
+_NOTHING = (0.0, 0.0)
 
 
 def _is_price(_: object, attribute: Attribute[Any], usd: Any) -> None:
@@ -112,6 +113,8 @@ class Price:
 
         ``None`` if a price is unknown.
         """
+        if not (usage.audio_in or usage.audio_out or usage.searches):
+            return _NOTHING
         tokens = dollars = 0.0
         for count, price, text in (
             (usage.audio_in, self.audio_in, self.input),

@@ -326,7 +326,7 @@ class Provider(ABC):
 
     def _heard(self, model: str, headers: httpx2.Headers) -> None:
         """Learn the limits from an answer of *model* to a request of the plugin's own."""
-        self.limits.learn("", model, limits_in(headers))
+        self.limits.learn("", model, limits_in(headers.raw))
 
     def _from_status(
         self, model: str, status: int, body: object, headers: httpx2.Headers

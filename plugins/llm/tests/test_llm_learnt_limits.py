@@ -38,7 +38,7 @@ ONE = Need(100, 50)
 def learnt(clock: FakeClock, **headers: str) -> LearntLimits:
     limits = LearntLimits(clock)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    limits.learn("", MODEL, limits_in(httpx2.Headers(named)))
+    limits.learn("", MODEL, limits_in(httpx2.Headers(named).raw))
     return limits
 
 
@@ -60,7 +60,7 @@ def test_what_is_left_is_said_of_the_model_that_has_the_least_and_of_no_other_ac
     for account, model, left in (("", "claude-haiku-5-5", 6), ("digest", MODEL, 1)):
         headers = anthropic_headers("requests", 60, left, reset)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        limits.learn(account, model, limits_in(httpx2.Headers(named)))
+        limits.learn(account, model, limits_in(httpx2.Headers(named).raw))
     assert ({"requests": Left(6.0, 60.0)}, False) == limits.standing()
     limits.block("", 10.0)
     assert limits.standing()[1]

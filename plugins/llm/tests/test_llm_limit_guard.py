@@ -32,7 +32,7 @@ class TestLimits(GuardConformance):
         async def make(store: SlowStore, clock: FakeClock) -> GuardUnderTest:
             config, context = LlmConfig(), context_on(store, clock)
             limits = LearntLimits(clock)
-            limits.learn("", MODEL, limits_in(told(50)))
+            limits.learn("", MODEL, limits_in(told(50).raw))
             accounting = Accounting(config, context)
             guard = LimitGuard("glm", MODEL, limits, accounting, clock)
             complete = next(one for one in operations(config) if one.name == "complete")
@@ -46,7 +46,7 @@ class TestLimits(GuardConformance):
                 return left, len(guard._taken)
 
             async def exhaust() -> None:
-                limits.learn("", MODEL, limits_in(told(0)))
+                limits.learn("", MODEL, limits_in(told(0).raw))
 
             return GuardUnderTest(guard, request, taken, exhaust)
 
