@@ -131,7 +131,8 @@ class StoreHealth:
 
     def allows(self, ability: Ability) -> bool:
         """Return whether *ability* may be used, as far as is known."""
-        return ability not in self.refused
+        # Nearly always nothing is refused, and the hash of an Enum takes a call of Python.
+        return not self.refused or ability not in self.refused
 
     def failed(self, ability: Ability, error: SharedUnavailable) -> None:
         """Note that *ability* was refused with *error*, and start trying it again."""

@@ -20,7 +20,7 @@ from argo_mw.store.limits import (
     check_witness,
 )
 from argo_mw.store.memory_store import NEVER, MemoryEntry, MemoryStore, MemorySubscription
-from argo_mw.store.protocol import EPOCH_KEY, WITNESS_TTL, Count, Lease, Witness
+from argo_mw.store.protocol import EPOCH_KEY, WITNESS_TTL, Count, Lease, Shared, Witness
 from argo_mw.store.steps import get_then_acquire
 
 
@@ -76,8 +76,13 @@ class MemoryShared:
         """See :meth:`argo_mw.plugin.Shared.create_many`."""
         check_items(items)
         check_ttl(ttl)
+        return self.create_at_once(items, ttl)
+
+    def create_at_once(self, items: Mapping[str, bytes], ttl: float | None) -> list[bytes]:
+        """Do as :meth:`create_many` does, with what is known to be fit for a store."""
         with self._open() as store:
-            return [self._created(store, key, value, ttl) for key, value in items.items()]
+            now = self._clock.monotonic()
+            return [_created(store, key, value, now, ttl) for key, value in items.items()]
 
     async def delete(self, keys: Sequence[str]) -> int:
         """See :meth:`argo_mw.plugin.Shared.delete`."""
@@ -273,13 +278,6 @@ class MemoryShared:
             store.touch(key)
         return entry
 
-    def _created(self, store: MemoryStore, key: str, value: bytes, ttl: float | None) -> bytes:
-        present = _bytes(store.find(key, self._clock.monotonic()))
-        if present is not None:
-            return present
-        self._put(store, key, value, ttl)
-        return value
-
     def _put(
         self, store: MemoryStore, key: str, value: bytes, ttl: float | None, fence: int = 0
     ) -> None:
@@ -299,6 +297,19 @@ class _Locked:
 
     def __exit__(self, *error: object) -> None:
         self._store.lock.release()
+
+
+def answers_at_once(shared: Shared) -> MemoryShared | None:
+    """Return *shared* if it is this store and nothing else: what is derived from it may wait."""
+    return shared if type(shared) is MemoryShared else None
+
+
+def _created(store: MemoryStore, key: str, value: bytes, now: float, ttl: float | None) -> bytes:
+    present = _bytes(store.find(key, now))
+    if present is not None:
+        return present
+    store.put(key, MemoryEntry(value, _expires(now, ttl)), now)
+    return value
 
 
 def _bytes(entry: MemoryEntry | None) -> bytes | None:

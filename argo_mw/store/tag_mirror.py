@@ -172,6 +172,13 @@ class TagMirror:
                 kept.add(name)
         return kept
 
+    def keep_read(self, names: Iterable[str], versions: Iterable[bytes]) -> None:
+        """Keep *versions* of *names*, hard and soft ones in turns, that were read in this step."""
+        tick = self.tick()
+        kinds = iter(versions)
+        for name, hard, soft in zip(names, kinds, kinds, strict=True):
+            self._keep(name, KnownVersions(hard, soft, tick))
+
     def tick(self) -> int:
         """Begin the next tick and return it."""
         self.ticks += 1

@@ -49,14 +49,21 @@ Each process mirrors the versions it needs (``tag_mirror.py``), a reader reads t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Any, Final, cast
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.store.health import PROBE, Ability, StoreHealth
 from argo_mw.store.protocol import Shared, Subscription
-from argo_mw.store.tag_mirror import HARD, SOFT, TagMirror, name_of, new_version
+from argo_mw.store.tag_mirror import (
+    HARD,
+    SOFT,
+    KnownVersions,
+    TagMirror,
+    name_of,
+    new_version,
+)
 from argo_mw.store.tag_reader import TagReader
 from argo_mw.store.tag_snapshot import (
     EVERYTHING,
@@ -244,6 +251,8 @@ class TagVersions:
         names = names_of(tags)
         era, born = self._mirror.era, self._mirror.ticks
         versions = None if self._reader.must_read else self._mirror.versions(names)
+        if versions is None and self._reader.read_at_once(names):
+            versions = self._mirror.versions(names)
         if versions is None:
             known = await self._reader.read(names)
             versions = tuple((name, known[name].hard, known[name].soft) for name in names)
@@ -271,12 +280,20 @@ class TagVersions:
         versions = dict.fromkeys((*tag_snapshot.versions, *recorded))
         have = {version[0] for version in versions}
         late = [name for name in names_of(tags) if name not in have]
-        known = await self._reader.read(late) if late else {}
+        known = await self._known(late)
         for name in late:
             found = known[name]
             held = found.held_at(tag_snapshot._born)
             versions[(name, found.hard, found.soft) if held else (name, b"", b"")] = None
         return TagSnapshot(tuple(versions), tag_snapshot._era, tag_snapshot._born)
+
+    async def _known(self, names: Sequence[str]) -> Mapping[str, KnownVersions]:
+        """Return the versions of *names*, which nearly always are mirrored."""
+        if not self._reader.must_read:
+            known = {name: self._mirror.get(name) for name in names}
+            if None not in known.values():
+                return cast("Mapping[str, KnownVersions]", known)
+        return await self._reader.read(names)
 
     def adopt(self, versions: Iterable[Any]) -> TagSnapshot:
         """Return the tag snapshot of an entry that was just read from the store.

@@ -26,7 +26,7 @@ TAG_TTL: Final = 30 * 86400.0
 _MAX_KEYS_PER_MESSAGE: Final = 500
 _MAX_RECENT: Final = 2_000
 _RECENT_SECONDS: Final = 30.0
-_TOGETHER: Final = 0.01
+_TOGETHER: Final = 0.05
 """Seconds for which versions that were created are gathered before they are announced."""
 
 _decode = msgspec.json.Decoder(list[str]).decode

@@ -729,3 +729,87 @@ async def test_an_invalidation_during_a_read_that_was_begun_beforehand_wins(here
     await there.tag_versions.invalidate(["a"])
     await settle()
     assert MISS is await here.tag_versions.check(entry)
+
+
+async def test_what_callers_of_one_turn_read_beforehand_is_read_in_one_step(here):
+    for tag in ("a", "b", "c"):
+        here.tag_versions.prefetch({tag})
+    await settle()
+    here.tag_versions.prefetch({"d"})
+    await settle()
+    assert 2 == here.shared.calls.count("create_many")
+    entry = await here.tag_versions.load(["a", "b", "c", "d"])
+    assert FRESH is here.tag_versions.peek(entry)
+
+
+async def test_what_is_read_beforehand_in_one_step_is_bounded(here):
+    here.shared.hold["create_many"] = asyncio.Event()
+    for number in range(600):
+        here.tag_versions.prefetch({f"tag:{number}"})
+    await settle()
+    assert 3 == here.shared.calls.count("create_many")
+    here.shared.hold.pop("create_many").set()
+    await settle()
+
+
+@define
+class AtOnce:
+    """A process whose store answers without waiting, as the one that an application makes does."""
+
+    shared: MemoryShared
+    tag_versions: TagVersions
+
+    @classmethod
+    async def join(cls, fleet, **options):
+        shared = MemoryShared(fleet.store, clock=fleet.clock)
+        process = cls(shared, TagVersions(shared, fleet.clock, **options))
+        fleet.processes.append(process)
+        await process.tag_versions.start()
+        return process
+
+
+def begun_at_once(load):
+    """Return what *load* returns, which must not wait."""
+    with pytest.raises(StopIteration) as returned:
+        load.send(None)
+    return returned.value.value
+
+
+async def test_new_tags_of_a_store_that_answers_at_once_are_read_without_waiting(fleet, here):
+    one, other = await AtOnce.join(fleet), await AtOnce.join(fleet)
+    entries = [begun_at_once(one.tag_versions.load([tag, "both"])) for tag in ("a", "b")]
+    same = begun_at_once(other.tag_versions.load(["both", "a"]))
+    assert set(same.versions) == set(entries[0].versions)
+    assert set(same.versions) == set((await here.tag_versions.load(["a", "both"])).versions)
+    await other.tag_versions.invalidate(["b"])
+    await settle()
+    assert [FRESH, MISS] == [await one.tag_versions.check(entry) for entry in entries]
+    await here.tag_versions.expire(["a"])
+    await settle()
+    assert STALE is await one.tag_versions.check(entries[0])
+
+
+async def test_a_tag_that_was_replaced_unheard_during_a_load_is_no_new_one_at_once(fleet):
+    process = await AtOnce.join(fleet)
+    entry = begun_at_once(process.tag_versions.load(["a"]))
+    await process.tag_versions.invalidate(["late"])
+    changed = await process.tag_versions.extend(entry, ["late", "new"])
+    assert ("late",) == changed.unknown
+    assert MISS is process.tag_versions.peek(changed)
+
+
+async def test_more_tags_than_are_mirrored_are_read_from_a_store_that_answers_at_once(fleet):
+    process = await AtOnce.join(fleet, max_tags=2)
+    entry = await process.tag_versions.load(["a", "b", "c"])
+    assert FRESH is await process.tag_versions.check(await process.tag_versions.load(["a"]))
+    assert {"a", "b", "c"} == entry.tags
+
+
+async def test_created_versions_of_a_store_that_answers_at_once_are_announced(fleet, here):
+    process = await AtOnce.join(fleet)
+    entry = await here.tag_versions.load(["a"])
+    await here.shared.delete(["tag:h:a"])
+    begun_at_once(process.tag_versions.load(["a"]))
+    await fleet.clock.advance(1.0)
+    await settle()
+    assert MISS is await here.tag_versions.check(entry)

@@ -176,7 +176,7 @@ def test_a_placeholder_gives_way_when_others_have_replaced_its_version() -> None
 
 async def test_created_versions_are_announced_together_a_moment_later(process: Process) -> None:
     process.writer.announce_soon([HARD + "a"])
-    await process.clock.advance(0.009)
+    await process.clock.advance(0.049)
     process.writer.announce_soon([HARD + "b"])
     assert [] == process.messages
     await process.clock.advance(0.001)
@@ -191,7 +191,7 @@ async def test_created_versions_that_cannot_be_announced_are_let_go(process: Pro
     process.health.failed(Ability.ANNOUNCE, SharedUnavailable("no messages"))
     asked = process.shared.asked[Ability.ANNOUNCE]
     process.writer.announce_soon([HARD + "a"])
-    await process.clock.advance(0.01)
+    await process.clock.advance(0.05)
     assert asked == process.shared.asked[Ability.ANNOUNCE]
     process.shared.refuse()
 
