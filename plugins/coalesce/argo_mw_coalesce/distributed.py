@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable
 
-from attrs import define, evolve
+from attrs import define
 
 from argo_mw.plugin import (
     ALONE,
@@ -274,7 +274,7 @@ class DistributedCoalesce:
         # This task begins after the cache has said until when it keeps the answer, and before a
         # caller has the answer and could change it.
         if (kept := handover.close()) is not None:
-            result = evolve(result, kept_until=kept.until, versions=kept.versions)
+            result = result.kept(kept.until, kept.versions)
         data = write_result(self._context.codecs, result_key, lease.fence, result)
         settling = self._shared.settle(
             lease,

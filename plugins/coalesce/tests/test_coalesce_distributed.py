@@ -599,6 +599,8 @@ def test_a_result_that_only_its_holder_can_use_arrives_empty() -> None:
     for result in (
         SharedResult(error=ValueError("mine")),
         SharedResult(outcome=Outcome(object())),
+        SharedResult(outcome=Outcome(1, upstream="half a pair \ud800")),
+        SharedResult(outcome=Outcome(1, as_of=object())),  # type: ignore[arg-type]
     ):
         assert result_of(codecs.decode(write_result(codecs, "key", 1, result), "key")).empty
     five = codecs.encode((1, 2, 3, 4, 5), "key")

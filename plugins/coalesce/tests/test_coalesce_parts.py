@@ -6,12 +6,18 @@ import asyncio
 import itertools
 from collections.abc import Mapping
 
+import msgspec
+import numpy as np
 import pytest
+from attrs import evolve
 
 from argo_mw import (
     Action,
     Argo,
+    Attempt,
+    Cost,
     InvalidAnswer,
+    Note,
     NotFound,
     Outcome,
     Refusal,
@@ -269,19 +275,61 @@ async def test_an_answer_travels_and_what_is_neither_is_empty(clock: FakeClock) 
             assert result_of(codecs.decode(data, "k")).empty
 
 
+def _head(**changes: object) -> bytes:
+    """Return the beginning of a stored result, with *changes* to what is right."""
+    right = {"fence": 1, "at": 2.0, "versions": [], "kept_until": 0.0, "outcome": None}
+    return msgspec.msgpack.encode(list({**right, **changes}.values()))
+
+
+def test_an_answer_travels_with_all_that_is_known_about_it() -> None:
+    codecs = Codecs()
+    versions = (("op:quote", b"hard", b"soft"), ("*", b"h", b"s"))
+    outcome = Outcome(
+        {"close": 1.5},
+        upstream="a",
+        via=("race", "adaptive_ttl"),
+        as_of=1.0,
+        expires_at=9.0,
+        tags=frozenset({"op:quote", "subject:AAPL"}),
+        cost=Cost(usd=0.25, tokens_in=7, model="m"),
+        attempts=(Attempt("b", 0.1, "failed", "down"), Attempt("a", 0.2, "ok", "", Cost(0.25))),
+        notes=(Note("race", "a was faster"),),
+        versions=versions,
+        lacks=frozenset({"news"}),
+    )
+    result = SharedResult(outcome, None, 3.0, versions, 9.0)
+    read = result_of(codecs.decode(write_result(codecs, "k", 7, result), "k"))
+    assert evolve(result, fence=7) == read
+
+
+def test_a_time_of_numpys_travels_as_the_number_that_it_is() -> None:
+    codecs, outcome = Codecs(), Outcome(1, as_of=np.float64(2.5))
+    data = write_result(codecs, "k", 1, SharedResult(outcome))
+    read = result_of(codecs.decode(data, "k"))
+    assert Outcome(1, as_of=2.5) == read.outcome
+
+
 @pytest.mark.parametrize(
     "record",
     [
         "texts",
-        (1, 2.0, (), None),
-        (1, 2.0, (), None, None, None),
-        ("1", 2.0, (), Outcome("bars"), None),
-        (1, "2.0", (), Outcome("bars"), None),
-        (1, 2.0, [], Outcome("bars"), None),
-        (1, 2.0, (), "bars", None),
-        (1, 2.0, (), None, "an error"),
-        (1, 2.0, (), None, {"kind": "UpstreamError", "message": "down"}),
-        (1, 2.0, (), None, {"kind": "UpstreamError", "message": "x", "upstream": "a", "action": 5}),
+        (1, 2.0, (), 0.0, None, None),
+        [_head(), None],
+        [_head(), None, None, None],
+        ["no bytes", "bars", None],
+        [b"", "bars", None],
+        [_head(fence="1", outcome=Outcome(None)), "bars", None],
+        [_head(at="2.0", outcome=Outcome(None)), "bars", None],
+        [_head(versions=["a"], outcome=Outcome(None)), "bars", None],
+        [_head(kept_until="3.0", outcome=Outcome(None)), "bars", None],
+        [_head(outcome="bars"), "bars", None],
+        [_head(), "bars", "an error"],
+        [_head(), None, {"kind": "UpstreamError", "message": "down"}],
+        [
+            _head(),
+            None,
+            {"kind": "UpstreamError", "message": "x", "upstream": "a", "action": 5},
+        ],
     ],
     ids=repr,
 )
