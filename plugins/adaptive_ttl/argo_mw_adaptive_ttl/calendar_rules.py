@@ -36,6 +36,7 @@ FIAT = frozenset(_FIAT.split())
 _PAIR_VENUES = frozenset(_VENUES.split())
 STABLE = frozenset(["BUSD", "DAI", "FDUSD", "TUSD", "USDC", "USDT"])
 _QUOTES = FIAT | STABLE | {"BTC", "ETH", "BNB"}
+_LONGEST_FIRST = tuple(sorted(_QUOTES, key=len, reverse=True))
 _YAHOO_CURRENCY = "=X"
 _SPLIT = re.compile(r"[-/_]")
 
@@ -58,8 +59,10 @@ def pair_of(symbol: str) -> tuple[str, str] | None:
     if len(parts) == 2:
         base, quote = parts
         return (base, quote) if base.isalnum() and len(base) > 1 and quote in _QUOTES else None
+    if not name.endswith(_LONGEST_FIRST):
+        return None
     marked = venue in _PAIR_VENUES
-    for quote in sorted(_QUOTES, key=len, reverse=True):
+    for quote in _LONGEST_FIRST:
         base = name.removesuffix(quote)
         if not base or base == name or not base.isalnum():
             continue
