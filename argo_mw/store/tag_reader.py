@@ -102,7 +102,7 @@ class TagReader:
         """Mirror the versions of *names* if the store answers without waiting; return whether.
 
         Nearly every new answer has a tag that is new as well, and the steps of :meth:`read` take
-        four times as long. No message can come in between, so no token is needed.
+        twice as long. No message can come in between, so no token is needed.
         """
         if self._at_once is None or self._health.refused or self._writer.pending:
             return False
