@@ -79,7 +79,7 @@ class Caller:
         if arguments:
             parameters = dict(named_parameters(operation, arguments, parameters))
         call, chain = self._engine.calls.get(operation, self._tenant, parameters)
-        if chain.private:
+        if chain.private and self._engine.under_way() is not None:
             call = self._engine.attributed(call, parameters, named=self._names_tenant)
         if self._changes is not None:
             call = call.evolve(**self._changes)
@@ -193,7 +193,7 @@ class Caller:
 
     async def _ask(self, operation: Asked, parameters: Parameters) -> Outcome:
         call, chain = self._engine.calls.get(operation, self._tenant, parameters)
-        if chain.private:
+        if chain.private and self._engine.under_way() is not None:
             call = self._engine.attributed(call, parameters, named=self._names_tenant)
         if self._changes is not None:
             call = call.evolve(**self._changes)

@@ -54,6 +54,7 @@ class Engine:
         calls: The calls of the current pipeline; an attribute, since every memory hit reads it.
         counters: What calls are counted by, once the application is being opened.
         answering: The calls that upstreams are answering.
+        under_way: Returns what is being answered here, if anything; an attribute, as ``calls`` is.
         flags: The flags, and the means to change them; set when the application opens.
         overview: Returns what reads what running programs do; set then, too.
     """
@@ -73,6 +74,7 @@ class Engine:
         self.calls: Calls = NO_CALLS
         self.counters: Counters | None = None
         self.answering = Answering()
+        self.under_way = self.answering.current.get
         self._longest_timeout = 0.0
         self._refreshing: dict[str, Refresh] = {}
         self._configurations: dict[frozenset[str], str] = {}
@@ -150,14 +152,16 @@ class Engine:
             ArgoError: What the chain raised.
         """
         started = self.clock.monotonic()
-        deadline = _earlier(started + timeout, call.deadline)
+        deadline = started + timeout
+        if call.deadline is not None and call.deadline < deadline:
+            deadline = call.deadline
         found_by = ""
         try:
             if looks is None:
                 outcome = await self._within(call, variant, deadline)
             else:
                 outcome, found_by = await await_looks(
-                    call, looks, variant.report, variant.run, deadline, self.clock
+                    call, looks, variant.report, variant.run, started, deadline, self.clock
                 )
         except TimeLimitExceeded:
             standing_in = None if call.refresh or not variant.stand_in else variant.stand_in(call)
@@ -399,7 +403,3 @@ class Engine:
             msg = f"{operation} has no subject to map over; call it once for each parameter"
             raise BadParameter(msg)
         return known.subject
-
-
-def _earlier(one: float, other: float | None) -> float:
-    return one if other is None or one < other else other

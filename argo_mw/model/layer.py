@@ -43,6 +43,9 @@ class Middleware(Protocol):
         caller's own task, outermost first; an ``async def find`` is called only then. A call that
         enters the chain afterwards names in ``call.missed`` the layers whose coroutine found
         nothing.
+    ``may_find(call) -> bool``
+        Say whether an ``async def find`` may find anything now. Where it may not, no coroutine is
+        made.
     ``stand_in(call) -> Outcome | None``
         Return an old answer for a caller whose time is up before a newer one has come, without
         waiting; it is served as it is, so it says in its notes that it is old.
@@ -71,6 +74,13 @@ class Finds(Protocol):
     """A middleware that may have an answer at hand."""
 
     def find(self, call: Call) -> Found: ...
+
+
+@runtime_checkable
+class MayFind(Protocol):
+    """A middleware that knows, without waiting, whether waiting for its ``find`` is of use."""
+
+    def may_find(self, call: Call) -> bool: ...
 
 
 @runtime_checkable
@@ -131,7 +141,7 @@ def serves_everything(operation: AnyOperation) -> bool:
 
 
 _ASYNC = ("dry_run", "shadow", "open", "close")
-_PLAIN = ("stand_in", "explain", "take_over")
+_PLAIN = ("may_find", "stand_in", "explain", "take_over")
 _EITHER = ("find",)
 
 

@@ -69,6 +69,7 @@ class TagMirror:
     Attributes:
         ticks: A number that grows whenever something is read, replaced or forgotten.
         era: A number that grows whenever everything is forgotten.
+        names: Those of the tags whose versions are mirrored now.
     """
 
     def __init__(self, max_tags: int, on_change: Callable[[], None]) -> None:
@@ -78,6 +79,7 @@ class TagMirror:
         self._on_change = on_change
         self._banned: frozenset[str] = frozenset()
         self._known: dict[str, KnownVersions] = {}
+        self.names: Set[str] = self._known.keys()
         self._offers: dict[str, KnownVersions] = {}
         self._reads: dict[str, _Token] = {}
 
@@ -87,10 +89,6 @@ class TagMirror:
     def get(self, name: str) -> KnownVersions | None:
         """Return the versions of the tag *name*, or ``None`` where they are not mirrored."""
         return self._known.get(name)
-
-    def holds(self, names: Set[str]) -> bool:
-        """Return whether the versions of all *names* are mirrored."""
-        return self._known.keys() >= names
 
     def versions(self, names: Iterable[str]) -> tuple[TagVersion, ...] | None:
         """Return the versions of *names*, or ``None`` when one of them is not mirrored."""

@@ -239,7 +239,7 @@ class TagVersions:
         Asked beside something else that is read from the store, it takes no time of its own.
         """
         # Nearly always all are mirrored, and a tag is nearly always its own name.
-        if not self._mirror.holds(tags):
+        if not self._mirror.names >= tags:
             self._reader.prefetch(names_of(tags, everything=False))
 
     async def load(self, tags: Iterable[str]) -> TagSnapshot:

@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable
 
 SECTIONS = 5
 BETWEEN = "-"
-TURNS = 1_700
-"""While dice are even, one hit in seventeen is sampled: a hundred in each section."""
+TURNS = 1_600
+"""While dice are even, one hit in sixteen is sampled: a hundred in each section."""
 
 
 def even() -> None:
@@ -24,7 +24,6 @@ def even() -> None:
     When garbage is collected, and how much there is to walk through, depends on all that the program has
     done before. What is counted is what one turn executes.
     """
-    random.expovariate = lambda lambd: 1.0 / lambd
     random.random = lambda: 0.5
     gc.collect()
     gc.freeze()

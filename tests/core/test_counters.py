@@ -280,6 +280,14 @@ async def test_counts_outlive_a_rebuilt_chain(open_argo) -> None:
     assert one.calls == 2
 
 
+async def test_every_wait_is_counted_however_many_there_are(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"])) as argo:
+        for _ in range(1_300):
+            await argo.call("bars", symbol="AAPL")
+        (one,) = counted(argo)
+    assert one.latency.count == one.loads == 1_300
+
+
 async def test_ages_of_a_sample_stand_for_all_hits(open_argo, clock: FakeClock) -> None:
     async with open_argo(Scripted("a", ["bars"]), layers=(memory(),)) as argo:
         await argo.call("bars", symbol="AAPL")

@@ -282,6 +282,55 @@ async def test_async_finds_and_coroutines_are_awaited_outermost_first(
     assert ["one", "two", "three"] == [line.split()[0] for line in book if "begun" in line]
 
 
+async def test_an_async_find_that_may_find_nothing_now_is_not_called(
+    open_argo, book, upstream
+) -> None:
+    class Flights(AsyncStore):
+        flying = False
+
+        def may_find(self, call: Call) -> bool:
+            self.book.append(f"{self.name} consulted")
+            return self.flying
+
+    flights = Flights("one", book, Outcome("joined"))
+    async with open_argo(upstream, layers=placed(flights)) as argo:
+        assert "asked" == await argo.call("bars", symbol="A")
+        assert ["one consulted", "one entered"] == book
+        assert () == flights.missed
+        book.clear()
+        flights.flying = True
+        assert "joined" == await argo.call("bars", symbol="A")
+    assert ["one consulted", "one asked", "one begun", "one ended"] == book
+
+
+async def test_an_async_find_is_not_consulted_where_an_immediate_answer_is_at_hand(
+    open_argo, book, upstream
+) -> None:
+    class Flights(AsyncStore):
+        def may_find(self, call: Call) -> bool:
+            raise AssertionError
+
+    layers = placed(Flights("one", book), Memory("two", book, Outcome("kept")))
+    async with open_argo(upstream, layers=layers) as argo:
+        assert "kept" == await argo.call("bars", symbol="A")
+    assert ["two asked"] == book
+
+
+async def test_a_layer_that_fails_to_say_whether_it_may_find_is_reported_and_bypassed(
+    open_argo, book, upstream
+) -> None:
+    class Flights(AsyncStore):
+        def may_find(self, call: Call) -> bool:
+            msg = "a bug"
+            raise ValueError(msg)
+
+    layers = placed(Flights("one", book), Store("two", book, Outcome("kept")))
+    async with open_argo(upstream, layers=layers) as argo:
+        events = capture_events(argo)
+        assert "kept" == await argo.call("bars", symbol="A")
+    assert ["one"] == [event.layer for event in events.of(LayerBypassed)]
+
+
 async def test_an_async_find_of_a_wrong_signature_is_reported_and_bypassed(
     open_argo, book, upstream
 ) -> None:

@@ -36,6 +36,14 @@ def test_merged_histograms_are_that_of_all_values() -> None:
     assert of(*VALUES) == merged
 
 
+def test_values_counted_together_count_as_they_do_one_by_one() -> None:
+    values = [*VALUES[:500], 0.0, -1.0, math.nan, 1e-300, 2.0**-20, 2.0**31, math.inf]
+    together = Histogram()
+    together.add_all(values)
+    assert of(*values) == together
+    assert of(*values).sum == pytest.approx(together.sum)
+
+
 def test_zeros_of_others_count_in() -> None:
     histogram = of(1.0, 1.0)
     assert histogram.quantile(0.5, zeros=8) == 0.0

@@ -110,6 +110,9 @@ class Trace:
     async def _look(self, call: Call) -> Outcome | None:
         return Outcome(call.subject)
 
+    def may_find(self, call: Call) -> bool:
+        return not call.refresh
+
     def stand_in(self, call: Call) -> Outcome | None:
         return None
 

@@ -50,7 +50,7 @@ class Lookups:
             # Asking for the running loop takes a system call, so it is done once in each turn.
             self._loop = asyncio.get_running_loop()
             self._loop.call_soon(self._send)
-        future: asyncio.Future[bytes | None] = self._loop.create_future()
+        future: asyncio.Future[bytes | None] = asyncio.Future(loop=self._loop)
         self._waiting.append((key, future))
         return future
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 from attrs import define, frozen
+from msgspec.structs import replace
 
 from argo_mw.plugin import Call, Context, Note, Outcome
 from argo_mw.store import Freshness, TagSnapshot, Undecodable
@@ -18,8 +19,7 @@ KEPT = Note("cache", "kept answer")
 _MAX_HEADS = 4096
 
 
-@define(eq=False)
-class StoredAnswer:
+class StoredAnswer(msgspec.Struct, eq=False):
     """An answer that was read from the store.
 
     Attributes:
@@ -141,7 +141,7 @@ class AnswerCodec:
 
     def read_at_once(self, data: bytes, key: str) -> StoredAnswer | StoreProblem | None:
         """Like :meth:`read`, without a coroutine; ``None`` if *data* is too large for that."""
-        if self._codecs.is_large(data):
+        if self._codecs.envelope.is_large(data):
             return None
         return self._answer(self._codecs.decode_as(_Layout, data, key), key)
 
@@ -154,16 +154,16 @@ class AnswerCodec:
                 head = self._remember(key, stored.head)
         except (msgspec.MsgspecError, ValueError) as error:
             return StoreProblem("undecodable", str(error))
-        outcome = head.outcome.evolve(
-            value=stored.value, as_of=stored.as_of, expires_at=stored.expires_at
-        )
-        tag_snapshot = head.tag_snapshot = self._versions.renew(head.tag_snapshot)
-        new = _is_news(stored.as_of, head.as_of)
+        as_of, expires_at = stored.as_of, stored.expires_at
+        outcome = replace(head.outcome, value=stored.value, as_of=as_of, expires_at=expires_at)
+        freshness = self._versions.peek(head.tag_snapshot)
+        if freshness is not Freshness.FRESH:
+            head.tag_snapshot = self._versions.renew(head.tag_snapshot)
+            freshness = self._versions.peek(head.tag_snapshot)
+        new = as_of != head.as_of and _is_news(as_of, head.as_of)
         if new:
-            head.as_of = stored.as_of
-        return StoredAnswer(
-            outcome, tag_snapshot, stored.load_time, new, self._versions.peek(tag_snapshot)
-        )
+            head.as_of = as_of
+        return StoredAnswer(outcome, head.tag_snapshot, stored.load_time, new, freshness)
 
     def _remember(self, key: str, data: bytes) -> _DecodedHead:
         head = _read_head(data)

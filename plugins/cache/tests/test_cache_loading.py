@@ -92,7 +92,7 @@ async def test_a_caller_waits_no_longer_for_what_hangs(
             monkeypatch.setattr(context_of(argo).tag_versions, "check", hang)
             waiting = [asyncio.create_task(awaited(cache.find(call)))]
         else:
-            monkeypatch.setattr(cache._shared, "get", hang)
+            monkeypatch.setattr(cache._shared, "ask", hang)
             waiting = [asyncio.create_task(awaited(cache.find(call))) for _ in range(2)]
         await clock.advance(0.49)
         assert not any(one.done() for one in waiting)
@@ -126,7 +126,7 @@ async def test_a_checked_hit_in_memory_makes_no_look_into_the_store(
         await argo.call("bars", symbol="A")
         context_of(argo).tag_versions._mirror.forget("subject:A")
         cache = cache_of(argo)
-        monkeypatch.setattr(cache._shared, "get", looked)
+        monkeypatch.setattr(cache._shared, "ask", looked)
         found = cache.find(call_of(argo))
         assert not isinstance(found, Outcome)
         answer = await awaited(found)

@@ -65,6 +65,10 @@ class Coalesce:
             return await call_next(call)
         return await _wait_in(self._start(key, call, call_next), call)
 
+    def may_find(self, call: Call) -> bool:
+        """Return whether there is any flight; most gets of what a store holds meet none."""
+        return bool(self._flights)
+
     async def find(self, call: Call) -> Outcome | None:
         """Return the outcome of the flight that *call* may join, or ``None``."""
         # Flights are looked up when this is awaited: an outer layer may have waited before that.

@@ -19,10 +19,10 @@ from argo_mw.testing import FakeClock, SlowStore
 from tests.bench._sections import even, section
 from tests.bench.instructions_stage.yardstick import work
 
-SOME = 68
+SOME = 64
 """Turns of a section where each takes as much as some tens of hits."""
 
-FEW = 17
+FEW = 16
 """Turns of a section where each takes as much as a hundred hits."""
 
 
