@@ -12,8 +12,15 @@ from argo_mw.chain.upstream_counts import ModelCounts, UpstreamCounts
 from argo_mw.flags.model import Unit
 from argo_mw.model.call import Call
 
-SAMPLED: Final = 16
-"""Of so many answers at hand, one is looked at on average: its age, and whether it is audited."""
+SAMPLED: Final = 64
+"""Of so many answers at hand, one is looked at on average, for its age: one in sixteen took a tenth
+of a hit."""
+
+SAMPLED_WHILE_WATCHED: Final = 16
+"""The same while a flag is watched: what is looked at may be audited."""
+
+SAMPLED_IN_ARMS: Final = 4
+"""The same in an arm of a watched flag, where audits tell most."""
 
 MAX_SUBJECTS: Final = 2_000
 """Subjects that are kept apart for one arm of a flag, in one block of time."""

@@ -226,8 +226,8 @@ class Counters:
         """Show *listener* a random sample of the answers that are served here.
 
         It is called with the call, the outcome, the name of the layer that had the answer or "",
-        and for how many answers that one stands: 16, or 4 in the arms of a watched flag. That
-        happens on the event loop, and it must neither block nor raise.
+        and for how many answers that one stands: 64; while a flag is watched 16, and 4 in its arms.
+        That happens on the event loop, and it must neither block nor raise.
 
         Returns:
             A function that ends it.

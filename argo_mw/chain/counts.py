@@ -39,8 +39,8 @@ class Counts:
         unpriced: Calls whose requests have no known price.
         audits: Requests that were sent to check what was served, in no other count.
         latency: Seconds that callers waited whose answer was not at hand.
-        age: How old answers were when they were served, in seconds: of one in sixteen, which
-            counts for the others too.
+        age: How old answers were when they were served, in seconds: of one in 64, or of more while
+            a flag is watched, each of which counts for the others too.
         shadows: What layers in shadow would have done, by layer.
         upstreams: How attempts went, by upstream. Of computed operations there are none.
         saved_usd: US dollars that the answers of layers would have cost, by layer, where a plugin

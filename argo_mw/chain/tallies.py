@@ -317,7 +317,8 @@ class Tallies:
 
     def _attach(self, tally: Tally) -> None:
         watching = self._watching.items()
-        tally.watch(tuple(one.seen_by(tally) for flag, one in watching if flag in tally.flags))
+        seen = tuple(one.seen_by(tally) for flag, one in watching if flag in tally.flags)
+        tally.watch(seen, any_flag=bool(watching))
         tally.served = self._served
 
 

@@ -1,7 +1,7 @@
 """Tallies: what is counted while calls go through the chain, on the path of every call.
 
 A memory hit pays for a subtraction and two tests, and where a flag is watched for being noted.
-Everything else happens where a call has waited, to one hit in sixteen, and when a block ends.
+Everything else happens where a call has waited, to one hit in 64, and when a block ends.
 """
 
 from __future__ import annotations
@@ -13,16 +13,21 @@ from typing import Final
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.histogram import Histogram
-from argo_mw.chain.cells import OTHER, SAMPLED, Cell, Sent, Watched
+from argo_mw.chain.cells import (
+    OTHER,
+    SAMPLED,
+    SAMPLED_IN_ARMS,
+    SAMPLED_WHILE_WATCHED,
+    Cell,
+    Sent,
+    Watched,
+)
 from argo_mw.chain.counts import BLAMELESS, Arms, Counts
 from argo_mw.chain.shadow_result import ShadowResult
 from argo_mw.chain.upstream_counts import UpstreamCounts
 from argo_mw.model.call import Call
 from argo_mw.model.events import Shadowed
 from argo_mw.model.outcome import NO_COST, Attempt, Cost, Outcome
-
-SAMPLED_IN_ARMS: Final = 4
-"""Of so many answers at hand in an arm of a watched flag, one is looked at: more are audited."""
 
 _MAX_KINDS: Final = 64
 _MOST_USD: Final = 1e9
@@ -80,16 +85,25 @@ class Tally:
         if found is None:
             found = self._cells[layer] = Cell(layer)
             found.note = self._hits.append if self.watched else None
+            found.begin(self._every)
         return found
 
-    def watch(self, watched: tuple[Watched, ...]) -> None:
-        """Count subjects for *watched* from now on, and for no others."""
+    def watch(self, watched: tuple[Watched, ...], *, any_flag: bool) -> None:
+        """Count subjects for *watched* from now on, and for no others.
+
+        *any_flag* says whether any flag is watched, though maybe none of these calls.
+        """
         self.settle()
         self.watched = watched
-        in_arms = any(name == one.flag for one in watched for name, _ in self.arms)
-        self._every = SAMPLED_IN_ARMS if in_arms else SAMPLED
+        before = self._every
+        if any(name == one.flag for one in watched for name, _ in self.arms):
+            self._every = SAMPLED_IN_ARMS
+        else:
+            self._every = SAMPLED_WHILE_WATCHED if any_flag else SAMPLED
         for cell in self._cells.values():
             cell.note = self._hits.append if watched else None
+            if self._every != before:
+                cell.begin(self._every)
 
     def look(self, cell: Cell, call: Call, outcome: Outcome) -> None:
         """Look at an answer at hand, as one of a sample."""

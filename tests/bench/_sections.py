@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 SECTIONS = 5
 BETWEEN = "-"
 TURNS = 1_600
-"""While dice are even, one hit in sixteen is sampled: a hundred in each section."""
+"""While dice are even, one hit in 64 is sampled: 25 in each section."""
 
 
 def even() -> None:

@@ -35,6 +35,7 @@ from argo_mw.plugin import (
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from tests.core.conftest import bars, signal
 
+HALF = {"flags": {"memory": "50%"}}
 SPENT = Cost(0.25, 100, 20, 1.0, tokens_cached=60)
 
 
@@ -299,25 +300,41 @@ async def test_ages_of_a_sample_stand_for_all_hits(open_argo, clock: FakeClock) 
     assert one.age.count == pytest.approx(4_000, rel=0.3)
 
 
-async def test_a_sixteenth_of_what_is_served_is_shown(open_argo) -> None:
-    async with open_argo(Scripted("a", ["bars"]), layers=(memory(),)) as argo:
+def watching(flag: str, clock: FakeClock, **more: object) -> dict[str, Watch]:
+    return {flag: Watch(flag, clock.time() + 3_600, seconds=10.0, **more)}
+
+
+@pytest.mark.parametrize(
+    ("config", "watched", "weight"),
+    [({}, "", 64), ({"flags": {"other": "50%"}}, "other", 16), (HALF, "memory", 4)],
+    ids=["nothing is watched", "another flag is watched", "its own flag is watched"],
+)
+async def test_a_sample_of_what_is_served_is_shown(
+    open_argo, clock: FakeClock, config: Mapping[str, object], watched: str, weight: int
+) -> None:
+    other = Layer("other", Memory(), serves=lambda operation: operation.name == "signal")
+    layers = (memory(), other)
+    async with open_argo(Scripted("a", ["bars"]), layers=layers, config=config) as argo:
+        if watched:
+            context_of(argo).counters.tallies.watch(watching(watched, clock))
         seen: list[tuple[str, object, str]] = []
-        end = context_of(argo).counters.listen(
-            lambda call, outcome, layer, weight: seen.append((call.subject, outcome.value, layer))
-        )
-        for _ in range(4_000):
+        weights: list[int] = []
+
+        def listen(call: Call, outcome: Outcome, layer: str, stands_for: int) -> None:
+            seen.append((call.subject, outcome.value, layer))
+            weights.append(stands_for)
+
+        end = context_of(argo).counters.listen(listen)
+        for _ in range(8_000):
             await argo.call("bars", symbol="AAPL")
         shown = len(seen)
         end()
         for _ in range(400):
             await argo.call("bars", symbol="AAPL")
-    assert shown == pytest.approx(250, rel=0.3)
+    assert {weight} == set(weights)
+    assert shown == pytest.approx(8_000 / weight, rel=0.3)
     assert seen[-1] == ("AAPL", "AAPL", "memory")
     assert len(seen) == shown
-
-
-def watching(flag: str, clock: FakeClock, **more: object) -> dict[str, Watch]:
-    return {flag: Watch(flag, clock.time() + 3_600, seconds=10.0, **more)}
 
 
 async def test_subjects_of_a_watched_flag_are_counted_in_blocks_of_time(

@@ -202,7 +202,7 @@ CALLS: Final = (
     ),
     Metric(
         "argo_mw.answer.age", "histogram", "s",
-        "How old answers were when callers got them; of one in sixteen, for all",
+        "How old answers were when callers got them; of one in 64, for all",
         (OPERATION,), _ages, bounds=AGES,
     ),
     Metric(
