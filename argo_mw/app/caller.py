@@ -84,9 +84,9 @@ class Caller:
         if self._changes is not None:
             call = call.evolve(**self._changes)
         variant = chain.constant or chain.variant(call)
-        looks = None
-        if variant.find is not None:
-            found = variant.find(call)
+        find, looks = variant.find, None
+        if find is not None:
+            found = find(call)
             if type(found) is Outcome:
                 return found.value
             looks = found
