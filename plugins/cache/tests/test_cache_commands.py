@@ -353,17 +353,20 @@ def test_clear_removes_everything_of_the_cache_and_nothing_else(run: Run, store:
 
 
 @pytest.mark.parametrize(
-    ("shared", "more"),
-    [("memory://", ""), ("sqlite", "[plugins.cache]\nshared = false\n")],
+    ("shared", "more", "where"),
+    [
+        ("memory://", "", '(shared = "memory://" in [argo])'),
+        ("sqlite", "[plugins.cache]\nshared = false\n", "(shared = false)"),
+    ],
 )
 @pytest.mark.parametrize("words", [["stats"], ["get", "bars", "A"], ["clear"]], ids=" ".join)
 def test_commands_explain_that_there_is_no_shared_store(
-    run: Run, shared: str, more: str, words: list[str]
+    run: Run, shared: str, more: str, where: str, words: list[str]
 ) -> None:
     configure(shared, more)
     result = run(*words)
     assert (ExitCode.FAILED, 1) == (result.exit_code, len(result.stderr.splitlines()))
-    assert "memory of each process only" in result.stderr
+    assert f"memory of each process only {where}" in result.stderr
 
 
 @pytest.mark.parametrize(

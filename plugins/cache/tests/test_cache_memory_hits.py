@@ -174,6 +174,23 @@ async def test_an_answer_that_was_invalidated_makes_room_and_not_one_that_came_m
     assert memory.get(opened.call.key) is not older
 
 
+async def test_only_the_first_caller_looks_into_the_store_and_not_after_it_has(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = asyncio.Event()
+
+    async def get(key: str) -> None:
+        await goes_on.wait()
+
+    monkeypatch.setattr(opened.context.shared, "get", get)
+    assert None is opened.cache.find(opened.call.evolve(missed=("cache",)))
+    looking = asyncio.create_task(opened.found())
+    await settle()
+    assert None is opened.cache.find(opened.call)
+    goes_on.set()
+    assert None is await looking
+
+
 FRESH = "would hit: the answer in memory is fresh for another 8 s"
 
 
