@@ -51,7 +51,7 @@ class StoreProblem:
     detail: str = ""
 
 
-class _Layout(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class _Layout(msgspec.Struct, array_like=True, gc=False):
     """The fields in the store: flat, since every hit reads them."""
 
     version: Literal[4]
@@ -62,7 +62,7 @@ class _Layout(msgspec.Struct, array_like=True, frozen=True, gc=False):
     head: bytes
 
 
-class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class _Head(msgspec.Struct, array_like=True, gc=False):
     """The fields that stay equal from one answer to the next while no tag changes."""
 
     upstream: str | None
