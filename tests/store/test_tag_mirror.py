@@ -282,3 +282,20 @@ def test_versions_of_an_entry_are_read_back_wherever_everything_stands() -> None
     assert versions == read_tag_versions(list(map(list, versions)))
     with pytest.raises(ValueError, match="was not made by load"):
         read_tag_versions(versions[::2])
+
+
+@pytest.mark.parametrize(("random", "version"), [(A, A), (FIRST, b"\x01fffffff")])
+def test_a_version_that_replaces_another_is_never_taken_for_a_first_one(
+    monkeypatch: pytest.MonkeyPatch, random: bytes, version: bytes
+) -> None:
+    monkeypatch.setattr(tag_mirror, "random_bytes", lambda _: random)
+    assert version == new_version()
+    assert not is_first(new_version())
+
+
+def test_what_was_made_up_is_offered_by_its_kind(watched: Watched) -> None:
+    watched.learn(mine=known(A, B, made_up=True), theirs=known(A, B))
+    for _ in range(2):
+        assert (A, B) == tuple(watched.mirror.made_up(kind + "mine") for kind in (HARD, SOFT))
+        assert (b"", b"") == tuple(watched.mirror.made_up(kind + "theirs") for kind in (HARD, SOFT))
+        watched.mirror.offer_made_up()

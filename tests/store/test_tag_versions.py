@@ -254,6 +254,19 @@ async def test_malformed_versions_are_refused(here, versions):
         here.tag_versions.adopt(versions)
 
 
+async def test_versions_from_the_store_are_taken_up_again_after_a_gap_alone(here, there):
+    """What was adopted before it is a miss, whatever the store says now."""
+    stored = (await there.tag_versions.load(["a"])).versions
+    adopted = here.tag_versions.adopt(stored)
+    assert adopted is here.tag_versions.renew(adopted)
+    here.shared.gap()
+    assert MISS is here.tag_versions.peek(adopted)
+    renewed = here.tag_versions.renew(adopted)
+    assert renewed is not adopted
+    assert stored == renewed.versions
+    assert MISS is not here.tag_versions.peek(renewed)
+
+
 async def test_a_lost_version_counts_as_changed(fleet, here, there):
     entry = await here.tag_versions.load(["a"])
     await here.shared.delete(await here.shared.scan("tag:h:a"))
