@@ -48,6 +48,12 @@ class Level:
         assert isinstance(data, bytes)
         return await level.put(self.call, self.hit, self.tag_snapshot, data)
 
+    async def get(self, level: SharedLevel) -> StoredAnswer | StoreProblem | None:
+        """Ask and read, as a look does."""
+        key = store_key(self.call)
+        read = level.read(await level.ask(self.call, key), key)
+        return read if read is None or isinstance(read, StoredAnswer | StoreProblem) else await read
+
     async def is_there(self) -> bool:
         return await self.context.shared.get(store_key(self.call)) is not None
 
@@ -105,7 +111,7 @@ async def test_what_is_read_is_what_was_stored_however_large(one: Level, size: i
     one.hit = one.hit.evolve(value="x" * size, upstream="a", as_of=1.0, lacks=frozenset({"news"}))
     level = one.level()
     assert None is await one.put(level)
-    found = await level.get(one.call)
+    found = await one.get(level)
     assert isinstance(found, StoredAnswer)
     assert (one.hit.value, "a", 1.0) == (
         found.outcome.value,
@@ -134,7 +140,7 @@ async def test_what_became_of_its_tags_is_known_or_asked_of_the_store(
 
         monkeypatch.setattr(versions, "peek", lambda _: Freshness.UNKNOWN)
         monkeypatch.setattr(versions, "check", check)
-    got = await level.get(one.call)
+    got = await one.get(level)
     if found is None:
         assert StoreProblem("invalidated") == got
     else:
@@ -152,7 +158,7 @@ async def test_versions_that_the_store_is_too_slow_to_say_make_no_answer(
     await one.put(level)
     monkeypatch.setattr(versions, "peek", lambda _: Freshness.UNKNOWN)
     monkeypatch.setattr(versions, "check", check)
-    looking = asyncio.create_task(level.get(one.call))
+    looking = asyncio.create_task(one.get(level))
     await one.clock.advance(0.24)
     assert not looking.done()
     await one.clock.advance(0.01)
