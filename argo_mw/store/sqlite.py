@@ -2,7 +2,8 @@
 
 Two threads, each with its own connection, do all the work: one reads, one writes, so that a read
 never waits for another process's transaction. Commands of one turn of the event loop are sent to
-a thread together, and the writer commits all that it has received in one transaction.
+a thread together, and the writer commits all that it has received in one transaction. A look that
+asks for a lease if it finds nothing goes to the writer, which reads first, without a lock.
 
 Messages are rows with growing numbers. The reading thread asks every 10 ms whether any other
 connection has written (``PRAGMA data_version``, 2 µs), so a message is received within about 10 ms
@@ -18,7 +19,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeAlias, TypeVar
 
 from attrs import define, field
 
@@ -34,6 +35,8 @@ from argo_mw.store.steps import get_then_acquire
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_LookOrLease: TypeAlias = tuple[bytes | None, Lease | None, bytes | None]
 
 _POLL_SECONDS: Final = 0.01
 _NO_MESSAGE: Final = 2**63
@@ -221,8 +224,26 @@ class SqliteShared:
         check_key(lease)
         check_key(wanted)
         check_ttl(ttl)
-        # A hit is left to the thread that reads, and takes no lock.
-        return await get_then_acquire(self, key, lease, wanted, ttl=ttl)
+        if not self._threads.idle(self._writer):
+            # A hit must not wait for the transaction that is under way.
+            return await get_then_acquire(self, key, lease, wanted, ttl=ttl)
+        check_key(key)
+        holder, now = os.urandom(8).hex(), self._clock.time()
+
+        def look(store: SqliteStore) -> _LookOrLease | None:
+            value = store.get_many((key,), now).get(key)
+            return None if value is None else (value, None, None)
+
+        def run(store: SqliteStore) -> _LookOrLease:
+            found = store.get_many((key, wanted), now)
+            if key in found:
+                return found[key], None, None
+            return None, store.acquire(lease, holder, now + ttl, now), found.get(wanted)
+
+        def late(answer: _LookOrLease) -> None:
+            self._give_back(answer[1], ttl)
+
+        return await self._run(self._writer, run, late, look=look)
 
     async def _acquire(
         self, key: str, wanted: Sequence[str], ttl: float
@@ -235,13 +256,16 @@ class SqliteShared:
             return store.acquire(key, holder, now + ttl, now), store.get_many(wanted, now)
 
         def late(answer: tuple[Lease | None, dict[str, bytes]]) -> None:
-            lease, _ = answer
-            if lease is not None:
-                self._give_backs.start(
-                    "store:give-back", lambda: self.release(lease), seconds=ttl, idempotent=True
-                )
+            self._give_back(answer[0], ttl)
 
         return await self._run(self._writer, run, late)
+
+    def _give_back(self, lease: Lease | None, ttl: float) -> None:
+        """Give up *lease*, which was granted to a caller that has left, if it was granted."""
+        if lease is not None:
+            self._give_backs.start(
+                "store:give-back", lambda: self.release(lease), seconds=ttl, idempotent=True
+            )
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         """See :meth:`argo_mw.plugin.Shared.renew`."""

@@ -91,14 +91,18 @@ class SqliteThreads:
         late: Callable[[T], None] | None = None,
         *,
         must: bool = False,
+        look: Callable[[SqliteStore], T | None] | None = None,
     ) -> T:
         """Let *worker* run a command, together with the others of this turn of the loop.
+
+        If it has not taken those of an earlier turn yet, the command joins them.
 
         Args:
             worker: The reader or the writer.
             run: The command.
             late: Receives the result if the caller has left; for what is granted.
             must: Whether it is carried out although its caller has left.
+            look: Reads what may be the result already; see :class:`Command`.
 
         Raises:
             SharedUnavailable: The file cannot be used now.
@@ -115,12 +119,17 @@ class SqliteThreads:
         if self._waiting >= _MAX_WAITING:
             msg = f"the shared store is too slow: {self._waiting} commands wait for it already"
             raise SharedUnavailable(msg)
-        done = self._ask(worker, run, late, must=must)
+        done = self._ask(worker, run, late, must=must, look=look)
         self._waiting += 1
         try:
             return await (done if late is None else claim(done, late))
         finally:
             self._waiting -= 1
+
+    def idle(self, worker: Worker) -> bool:
+        """Return whether *worker* would begin at once with what it is asked."""
+        unanswered = self._unanswered[worker]
+        return not (unanswered and unanswered[0].taken) and worker not in self._away
 
     def soon(self, code: Callable[..., None], *arguments: object) -> None:
         """Run *code* on the event loop; called in a thread."""
@@ -147,14 +156,17 @@ class SqliteThreads:
         late: Callable[[T], None] | None = None,
         *,
         must: bool = False,
+        look: Callable[[SqliteStore], T | None] | None = None,
     ) -> asyncio.Future[T]:
-        if not self._outbox:
-            self._loop.call_soon(self._send)
         done: asyncio.Future[T] = self._loop.create_future()
         # A wall clock that jumps ahead for a while must not take away what counts until then.
         now = min(self._clock.time(), self._started + self._clock.monotonic())
-        command = Command(run, done, now, late, must)  # type: ignore[arg-type]
-        self._outbox.setdefault(worker, []).append(command)
+        command = Command(run, done, now, late, must, look)  # type: ignore[arg-type]
+        unanswered = self._unanswered[worker]
+        if not unanswered or not worker.add(command, unanswered[-1]):
+            if not self._outbox:
+                self._loop.call_soon(self._send)
+            self._outbox.setdefault(worker, []).append(command)
         return done
 
     def _send(self) -> None:

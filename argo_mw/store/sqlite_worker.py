@@ -36,6 +36,8 @@ class Command:
             be removed.
         late: Receives the result, on the event loop, if the caller has left; for what is granted.
         must: Whether it is run although its caller has left.
+        look: Reads what may be its result already, before the transaction and without a lock; if
+            that is ``None``, the command is run.
     """
 
     run: Callable[[SqliteStore], object]
@@ -43,6 +45,7 @@ class Command:
     now: float
     late: Callable[[object], None] | None = None
     must: bool = False
+    look: Callable[[SqliteStore], object | None] | None = None
 
 
 @define(eq=False)
@@ -54,6 +57,7 @@ class Batch:
         due: When they count as overdue, in seconds of the loop's time.
         extended: Whether that was put off, because the loop was stalled.
         withdrawn: Whether they were given up.
+        taken: Whether the thread has taken them; until then, others can be added.
         begun: Whether the thread has begun to run them.
     """
 
@@ -61,11 +65,12 @@ class Batch:
     due: float
     extended: bool = False
     withdrawn: bool = False
+    taken: bool = False
     begun: bool = False
 
 
 _WAKE: Final = Batch([], 0.0)
-_LOOK: Final = Batch([], 0.0)
+_CHECK: Final = Batch([], 0.0)
 
 Result = tuple[Command, object, BaseException | None]
 """A command that was run, with its result or its error."""
@@ -102,9 +107,10 @@ class Worker:
         self._writes = writes
         self._on_done = on_done
         self._on_poll = on_poll
-        self._poll_after: float | None = None
+        self._poll_at: float | None = None
+        self._woken = False
         self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
-        store.look = partial(self._inbox.put, _LOOK)
+        store.look = partial(self._inbox.put, _CHECK)
         self._checked_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._lock = threading.Lock()
@@ -122,6 +128,14 @@ class Worker:
     def send(self, batch: Batch) -> None:
         """Run the commands of *batch* soon."""
         self._inbox.put(batch)
+
+    def add(self, command: Command, batch: Batch) -> bool:
+        """Add *command* to a *batch* that was sent; return false if it is too late for that."""
+        with self._lock:
+            if batch.taken or batch.withdrawn:
+                return False
+            batch.commands.append(command)
+            return True
 
     def withdraw(self, batch: Batch) -> Sequence[Command]:
         """Give up the commands of *batch*, unless they have begun, and return all of them."""
@@ -156,7 +170,7 @@ class Worker:
                 self._answer(len(batches), *self._execute(batches))
                 if self._on_done is not None:
                     self._on_done()
-            if running:
+            if running and self._must_poll():
                 self._poll(looked=bool(batches))
         self._store.close()
 
@@ -164,13 +178,15 @@ class Worker:
         batches: list[Batch] = []
         commands = 0
         try:
-            batch = self._inbox.get(timeout=self._poll_after)
+            batch = self._inbox.get(timeout=self._until_poll())
             while batch is not None:
-                if batch is _LOOK:
-                    self._checked_at = 0.0
-                elif batch is not _WAKE:
+                if batch is _CHECK or batch is _WAKE:
+                    self._woken = True
+                    if batch is _CHECK:
+                        self._checked_at = 0.0
+                else:
                     batches.append(batch)
-                    commands += len(batch.commands)
+                    commands += self._take(batch)
                 if commands >= _MAX_COMMANDS:
                     return batches, True
                 batch = self._inbox.get_nowait()
@@ -178,11 +194,22 @@ class Worker:
             return batches, True
         return batches, False
 
+    def _take(self, batch: Batch) -> int:
+        """Take the commands of *batch*, and return how many they are."""
+        with self._lock:
+            batch.taken = True
+            return len(batch.commands)
+
     def _execute(self, batches: Sequence[Batch]) -> _Answer:
         if batches[-1].withdrawn and not any(batch.commands for batch in batches):
             return (), None  # no need to wait for the file
         try:
             self._check_file()
+            found = self._look(batches)
+            if not any(batch.commands for batch in batches):
+                return found, None
+            if found:  # these wait for no transaction
+                self._answer(0, found, None)
             return self._with_room(batches), None
         except sqlite3.DatabaseError as error:
             if is_damage(error):
@@ -195,6 +222,25 @@ class Worker:
         except Exception as error:  # the thread must go on, and every caller get an answer
             return _failed(batches, str(error)), None
         return _failed(batches, why), why
+
+    def _look(self, batches: Sequence[Batch]) -> Sequence[Result]:
+        """Return what could be answered by reading alone, and take it out of *batches*."""
+        looking = [
+            (command, command.look)
+            for batch in batches
+            for command in batch.commands
+            if command.look is not None
+        ]
+        found = {
+            command: result
+            for command, look in looking
+            if (result := look(self._store)) is not None
+        }
+        if found:
+            with self._lock:
+                for batch in batches:
+                    batch.commands = [one for one in batch.commands if one not in found]
+        return [(command, result, None) for command, result in found.items()]
 
     def _with_room(self, batches: Sequence[Batch]) -> Sequence[Result]:
         try:
@@ -229,16 +275,26 @@ class Worker:
         except ArgoError as error:  # the command is wrong by itself and has written nothing
             return command, None, error
 
+    def _until_poll(self) -> float | None:
+        return None if self._poll_at is None else max(0.0, self._poll_at - time.monotonic())
+
+    def _must_poll(self) -> bool:
+        """Return whether a poll is due: no matter what is asked meanwhile, and how often."""
+        return self._woken or self._poll_at is None or time.monotonic() >= self._poll_at
+
     def _poll(self, *, looked: bool) -> None:
+        self._woken = False
+        pause: float | None = None
         try:
             if not looked:
                 self._check_file()
             if self._on_poll is not None:
-                self._poll_after = self._on_poll(self._store)
+                pause = self._on_poll(self._store)
         except (sqlite3.Error, ArgoError, OSError) as error:
-            if self._poll_after is not None:
-                self._poll_after = _PAUSE
+            if self._poll_at is not None:
+                pause = _PAUSE
             log.debug("the shared store could not be polled", error=str(error))
+        self._poll_at = None if pause is None else time.monotonic() + pause
 
     def _check_file(self) -> None:
         """Work on the files that are at the path now."""

@@ -17,6 +17,7 @@ from argo_mw.base.errors import Closed, ConfigError, SharedUnavailable
 from argo_mw.base.process import this_process
 from argo_mw.store.sqlite import open_sqlite
 from argo_mw.store.sqlite_store import SqliteStore
+from argo_mw.store.sqlite_worker import Batch, Command, Worker
 from argo_mw.store.urls import open_shared
 from argo_mw.testing.clock import FakeClock
 from argo_mw.testing.shared import Listener, eventually
@@ -139,6 +140,59 @@ async def test_commands_of_one_turn_are_one_transaction(shared, monkeypatch):
     monkeypatch.setattr(SqliteStore, "writing", counted)
     await asyncio.gather(*(shared.set(f"key:{n}", b"") for n in range(100)))
     assert len(transactions) <= 2
+
+
+async def test_a_look_the_lease_and_what_else_is_asked_are_one_transaction(shared, monkeypatch):
+    transactions, reads = [], []
+    writing = SqliteStore.writing
+
+    def counted(store):
+        transactions.append(1)
+        return writing(store)
+
+    monkeypatch.setattr(SqliteStore, "writing", counted)
+    monkeypatch.setattr(shared._reader, "send", reads.append)
+    (found, lease, wanted), created = await asyncio.gather(
+        shared.get_or_acquire("key", "lease", "wanted", ttl=5), shared.create_many({"tag": b"1"})
+    )
+    assert (None, "lease", None, [b"1"]) == (found, lease.key, wanted, created)
+    assert ([1], []) == (transactions, reads)
+
+
+async def test_a_command_joins_those_that_their_thread_has_not_taken(path):
+    loop, store = asyncio.get_running_loop(), SqliteStore(path)
+    worker = Worker(store, "not started", writes=True)
+    first, second, third = (Command(SqliteStore.touch, loop.create_future(), 0.0) for _ in "123")
+    batch = Batch([first], 0.0)
+    worker.send(batch)
+    assert worker.add(second, batch)
+    assert ([batch], True) == worker._next_batches()
+    assert not worker.add(third, batch)
+    assert [first, second] == batch.commands
+    store.close()
+
+
+async def test_a_command_does_not_join_those_that_were_given_up(path):
+    loop, store = asyncio.get_running_loop(), SqliteStore(path)
+    worker = Worker(store, "not started", writes=True)
+    first, second = (Command(SqliteStore.touch, loop.create_future(), 0.0) for _ in "12")
+    batch = Batch([first], 0.0)
+    worker.send(batch)
+    worker.withdraw(batch)
+    assert not worker.add(second, batch)
+    store.close()
+
+
+async def test_reads_without_a_pause_do_not_hold_messages_up(shared, path):
+    listener = Listener()
+    await shared.subscribe("news", listener.on_message, listener.on_gap)
+    other = SqliteStore(path)
+    with other.writing():
+        other.publish("news", b"1")
+    other.close()
+    while not listener.messages:
+        await shared.get("key")
+    assert [b"1"] == listener.messages
 
 
 async def test_the_file_stays_within_max_bytes(path):

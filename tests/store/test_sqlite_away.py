@@ -129,6 +129,48 @@ async def test_a_thread_that_hangs_takes_the_store_away(shared, hanging):
     assert [None] * 100 == list(await shared.get_many([f"key:{n}" for n in range(100)]))
 
 
+async def test_a_look_that_finds_an_answer_waits_for_no_lock(shared, path):
+    await shared.set("key", b"value")
+    with locked(path):
+        writing = asyncio.ensure_future(shared.set("other", b"value"))
+        found = await shared.get_or_acquire("key", "lease", "wanted", ttl=5)
+        assert ((b"value", None, None), False) == (found, writing.done())
+        with pytest.raises(SharedUnavailable):
+            await writing
+        assert (b"value", None, None) == await shared.get_or_acquire("key", "l", "w", ttl=5)
+    await eventually(lambda: not shared.availability.away)
+
+
+async def test_a_look_does_not_wait_for_what_is_under_way(shared, hanging):
+    await shared.set("key", b"value")
+    stuck = asyncio.ensure_future(shared._threads.run(shared._writer, hanging))
+    await asyncio.to_thread(hanging.begun.wait)
+    found = await shared.get_or_acquire("key", "lease", "wanted", ttl=5)
+    hanging.end.set()
+    assert (b"value", None, None) == found
+    await asyncio.wait([stuck])
+
+
+async def test_a_lease_that_a_look_is_granted_too_late_is_given_back(shared, path):
+    writing = threading.Event()
+    looking = asyncio.ensure_future(shared.get_or_acquire("key", "lease", "wanted", ttl=60))
+    shared._writer._store.sweep = lambda now: writing.wait(60)
+    while not shared._threads._unanswered[shared._writer]:
+        await asyncio.sleep(0)
+    looking.cancel()
+    writing.set()
+    await asyncio.wait([looking])
+    assert looking.cancelled()
+    del shared._writer._store.sweep
+
+    async def leased():
+        while (lease := await shared.acquire("lease", ttl=60)) is None:
+            pass
+        return lease
+
+    assert "lease" == (await asyncio.wait_for(leased(), 60)).key
+
+
 async def test_what_is_granted_too_late_is_given_back(shared, hanging):
     given_back = []
     late = asyncio.ensure_future(
