@@ -66,7 +66,7 @@ class Coalesce:
         return await _wait_in(self._start(key, call, call_next), call)
 
     def may_find(self, call: Call) -> bool:
-        """Return whether there is any flight; most gets of what a store holds meet none."""
+        """Return whether *call* may join a flight: whether there is any, which is rare for gets."""
         return bool(self._flights)
 
     async def find(self, call: Call) -> Outcome | None:
