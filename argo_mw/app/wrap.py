@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 from argo_mw.base.errors import ConfigError, UpstreamError
+from argo_mw.base.immutability import ATOMS
+from argo_mw.base.snapshots import own_copy
 from argo_mw.model.call import Call
 from argo_mw.model.operation import AnyOperation
 from argo_mw.model.outcome import Outcome
@@ -108,11 +110,18 @@ def _home(function: Callable[..., object]) -> tuple[object, object]:
 
 
 def upstream_of(function: Callable[..., Awaitable[object]], declared: AnyOperation) -> Upstream:
-    """Return the upstream that answers operation *declared* by calling *function*."""
+    """Return the upstream that answers operation *declared* by calling *function*.
+
+    Each time *function* gets arguments of its own: it may change them, and is asked again with what
+    its caller gave.
+    """
+    shared = declared.ignore
 
     async def fetch(call: Call) -> Outcome:
-        # The proxy's own copy takes a third of the time that dict() takes.
-        parameters = cast("dict[str, object]", call.parameters).copy()
+        parameters = {
+            name: value if type(value) in ATOMS or name in shared else own_copy(value)
+            for name, value in call.parameters.items()
+        }
         return Outcome(await function(**parameters))
 
     return Upstream(declared.name, {declared.name}, fetch, timeout=declared.timeout)

@@ -23,8 +23,9 @@ import msgspec
 
 from argo_mw.base.array_snapshots import array_snapshot, copies_of_cells, frames_of_objects
 from argo_mw.base.errors import NotShareable
-from argo_mw.base.immutability import ATOMS, OVERHEAD, Survey, atom_size
+from argo_mw.base.immutability import ATOMS, OVERHEAD, Survey, atom_size, is_immutable
 
+_MUTABLE: Final = frozenset({dict, list})
 _JSON_KEYS: Final = frozenset({str})
 _JSON_LEAVES: Final = frozenset({type(None), bool, int, float, str})
 _MAX_JSON_CONTAINERS: Final = 1_000_000
@@ -86,6 +87,20 @@ def copied(value: object) -> object:
         with suppress(OverflowError, RecursionError, ValueError):
             return _DECODER.decode(msgspec.msgpack.encode(value))
     return snapshot(value).copy()
+
+
+def own_copy(value: object) -> object:
+    """Return a copy of *value*, or *value* itself where it cannot be changed or cannot be copied.
+
+    For arguments: their owner may change them while others still need them as they were.
+    """
+    kind = type(value)
+    if kind in ATOMS or (kind not in _MUTABLE and is_immutable(value)):
+        return value
+    try:
+        return copied(value)
+    except NotShareable:
+        return value
 
 
 @attrs.frozen

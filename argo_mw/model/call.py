@@ -10,15 +10,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from argo_mw.base.cancellation import described
-from argo_mw.base.errors import BadParameter, NotShareable
+from argo_mw.base.errors import BadParameter
 from argo_mw.base.fingerprint import fingerprint_named
-from argo_mw.base.immutability import ATOMS, is_immutable
-from argo_mw.base.snapshots import copied
+from argo_mw.base.snapshots import own_copy
 from argo_mw.model.lineage import Lineage
 from argo_mw.model.operation import AnyOperation, Parameters
 
 NOTHING: Mapping[str, object] = MappingProxyType({})
-_MUTABLE = frozenset({dict, list})
 _MAX_SHOWN = 100
 """Characters of a subject in messages: nothing keeps one from being a whole document."""
 
@@ -179,7 +177,7 @@ def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -
     return Call(
         operation=operation,
         parameters=MappingProxyType(
-            {n: v if n in operation.ignore else _own(v) for n, v in bound.items()}
+            {n: v if n in operation.ignore else own_copy(v) for n, v in bound.items()}
         ),
         key=f"{operation.name}:{digest}",
         subject=subject,
@@ -212,17 +210,6 @@ def check_tenant(tenant: object) -> None:
         except UnicodeEncodeError:
             msg = f"the tenant {tenant!r} is not text that can be stored; give another name"
             raise BadParameter(msg) from None
-
-
-def _own(value: object) -> object:
-    """Return a copy of *value*, which its caller may change while others wait for the answer."""
-    kind = type(value)
-    if kind in ATOMS or (kind not in _MUTABLE and is_immutable(value)):
-        return value
-    try:
-        return copied(value)
-    except NotShareable:
-        return value
 
 
 def _scope(operation: AnyOperation, tenant: str) -> tuple[str, ...]:

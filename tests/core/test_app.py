@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 import threading
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from argo_mw import (
 )
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import (
+    Action,
     Call,
     CallEnded,
     Context,
@@ -34,6 +36,7 @@ from argo_mw.plugin import (
     Reconfigured,
     Trouble,
     Upstream,
+    UpstreamError,
     context_of,
     hookimpl,
     observe,
@@ -177,6 +180,37 @@ async def test_a_wrapped_function_may_take_whatever_has_a_name() -> None:
     async with argo:
         assert ("A", 2, {"venue": "X"}) == await quote("A", n=2, venue="X")
         assert ("A", 1, {}) == await quote("A")
+
+
+async def test_a_wrapped_function_that_changes_its_arguments_is_asked_again_with_the_same() -> None:
+    clock = FakeClock()
+    argo = Argo.open(MEMORY, installed=False, clock=clock)
+    client: list[str] = []
+    given = []
+
+    @argo.wrap(name="chat", ignore=["client"])
+    async def chat(
+        messages: list[str], extra: dict[str, list[int]], also: list[str], *, client: list[str]
+    ) -> int:
+        given.append((messages.copy(), deepcopy(extra), also.copy()))
+        messages.append("changed")
+        extra["n"].append(1)
+        also.clear()
+        client.append("asked")
+        if len(given) == 1:
+            msg = "try again"
+            raise UpstreamError(msg, upstream="chat", action=Action.RETRY)
+        return len(given)
+
+    mine = ["hello"]
+    async with argo:
+        asking = asyncio.create_task(chat(mine, {"n": []}, mine, client=client))
+        while not asking.done():
+            await clock.advance(0.1)
+    assert asking.result() == 2
+    assert given == [(["hello"], {"n": []}, ["hello"])] * 2
+    assert mine == ["hello"]
+    assert client == ["asked", "asked"]
 
 
 @pytest.mark.parametrize("function", [lambda symbol, /: None, lambda *symbols: None])
