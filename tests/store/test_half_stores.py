@@ -191,6 +191,37 @@ async def test_what_was_read_while_messages_were_missing_counts_for_nothing_with
     assert MISS is await here.versions.check(entry)
 
 
+async def test_what_is_read_once_messages_arrive_again_counts_without_the_store(fleet, monkeypatch):
+    """That they were missing is over with the gap, also before the store was tried again."""
+    here = await fleet.join()
+    monkeypatch.setattr(here.shared, "get", lambda key: asyncio.Event().wait())  # as it is tried
+    here.shared.refuse([HEAR])
+    await here.versions.load(["a"])
+    assert not here.versions.connected
+    here.shared.refuse()
+    assert here.versions.connected
+    entry = await here.versions.load(["a"])
+    assert FRESH is here.versions.peek(entry)
+    here.shared.refuse(Ability)
+    await here.versions.load(["b"])
+    assert not here.versions.usable
+    assert FRESH is await here.versions.check(entry)
+
+
+async def test_a_store_without_messages_that_takes_what_waits_takes_writes(fleet):
+    """What cannot be announced says nothing about what can be stored."""
+    process = await fleet.join([ANNOUNCE])
+    await process.versions.invalidate(["a"])
+    stored = await process.shared.get("tag:h:a")
+    process.shared.refuse([ANNOUNCE, HEAR])
+    process.shared.refuse([ANNOUNCE])  # which is a gap: what was replaced lately is replaced again
+    assert 1 == process.versions.pending
+    await settle()
+    assert stored != await process.shared.get("tag:h:a")
+    assert (0, 1) == (process.versions.pending, process.versions.unannounced)
+    assert {ANNOUNCE} == {*process.versions.health.refused}
+
+
 async def test_an_invalidation_says_whether_others_hear_of_it(fleet):
     for fault, refused in FAULTS.items():
         process = await fleet.join(refused)

@@ -9,6 +9,7 @@ import pytest
 from attrs import define, field
 
 from argo_mw.base.errors import BadParameter, SharedUnavailable
+from argo_mw.store.health import Ability
 from argo_mw.store.memory import MemoryShared
 from argo_mw.store.memory_store import MemoryStore
 from argo_mw.store.tag_snapshot import EVERYTHING, Freshness
@@ -420,6 +421,48 @@ async def test_an_invalidation_is_repeated_if_its_message_could_not_be_sent(flee
     here.shared.publish = publish
     await fleet.clock.advance(1)
     assert MISS is await there.tag_versions.check(entry)
+
+
+async def test_the_try_that_finds_the_store_back_stores_what_waits(fleet, here):
+    here.shared.down = True
+    await here.tag_versions.invalidate(["a"])
+    await fleet.clock.advance(1)
+    assert 1 == here.tag_versions.pending
+    here.shared.down = False
+    here.shared.calls.clear()
+    await fleet.clock.advance(10)
+    assert [1, 1] == [here.shared.calls.count(one) for one in ("compare_and_set", "set_many")]
+    assert here.tag_versions.connected
+    assert 0 == here.tag_versions.pending
+
+
+async def test_a_store_that_takes_a_small_write_and_not_what_waits_is_not_back(
+    fleet, here, monkeypatch
+):
+    """A store whose memory is full may have room for the one and none for the other."""
+
+    async def full(items, *, ttl=None):
+        msg = "no memory is left"
+        raise SharedUnavailable(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(here.shared, "set_many", full)
+        await here.tag_versions.invalidate(["a"])
+        here.shared.calls.clear()
+        for _ in range(5):
+            await fleet.clock.advance(1)
+            assert {Ability.WRITE: "no memory is left"} == here.tag_versions.health.refused
+        assert here.shared.calls.count("compare_and_set") > 1
+        assert 1 == here.tag_versions.pending
+    await fleet.clock.advance(1)
+    assert (0, True) == (here.tag_versions.pending, here.tag_versions.usable)
+
+
+async def test_a_try_of_a_store_stores_nothing_where_nothing_waits(fleet, here):
+    here.tag_versions.health.look()
+    await settle()
+    assert 1 == here.shared.calls.count("compare_and_set")
+    assert 0 == here.shared.calls.count("set_many")
 
 
 async def test_too_many_pending_invalidations_become_an_invalidation_of_everything(fleet):

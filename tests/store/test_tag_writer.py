@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 
 import msgspec
@@ -172,6 +172,56 @@ def test_a_placeholder_gives_way_when_others_have_replaced_its_version() -> None
         [now] = writer.placeholders({HARD + "a": other}).values()
         assert before != now
         assert now == writer.pending[HARD + "a"]
+
+
+@pytest.mark.parametrize("second", [b"\x01" * 8, b"\xfe" * 8])
+async def test_what_is_replaced_again_while_it_is_stored_is_stored_again(
+    process: Process, monkeypatch: pytest.MonkeyPatch, second: bytes
+) -> None:
+    """The second replacement must not be taken for the first, which alone the store has."""
+    first, stored = b"\x80" * 8, []
+    tokens = process.mirror.begin_read(["a"])
+    process.mirror.end_read(tokens, {"a": KnownVersions(A, B, 0)})
+    set_many = process.shared.set_many
+
+    async def replace_again(items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
+        stored.append(items[HARD + "a"])
+        if len(stored) == 1:
+            replace(second)
+        await set_many(items, ttl=ttl)
+
+    def replace(placeholder: bytes) -> None:
+        process.mirror.replace(HARD + "a", placeholder)
+        process.writer.add(HARD + "a", placeholder)
+
+    monkeypatch.setattr(process.shared, "set_many", replace_again)
+    replace(first)
+    assert await process.writer.flush()
+    assert 2 == len(stored)
+    assert stored[1] == await process.shared.get(HARD + "a")
+    # The mirror lost its placeholder when the first was stored: it reads the tag again.
+    assert (await process.reader.read(["a"]))["a"].hard == stored[1]
+
+
+async def test_what_gives_way_to_everything_while_it_is_stored_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process = Process(max_pending=1)
+    set_many = process.shared.set_many
+
+    async def overflow(items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
+        if HARD + "a" in items:
+            process.writer.add(HARD + "b", B)
+        await set_many(items, ttl=ttl)
+
+    monkeypatch.setattr(process.shared, "set_many", overflow)
+    process.writer.add(HARD + "a", A)
+    assert await process.writer.flush()
+    assert ({}, {}) == (process.writer.pending, process.writer.unannounced)
+    stored = [HARD + name for name in ("a", "b", EVERYTHING)]
+    found = [version is not None for version in await process.shared.get_many(stored)]
+    assert [True, False, True] == found
+    await process.aclose()
 
 
 async def test_created_versions_are_announced_together_a_moment_later(process: Process) -> None:
