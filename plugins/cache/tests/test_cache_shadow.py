@@ -195,3 +195,17 @@ async def test_an_answer_that_has_expired_on_arrival_would_have_answered_nobody(
             await argo.outcome("price", symbol="A")
             await settle()
     assert [False, False] == [event.would_hit for event in events.of(Shadowed)]
+
+
+async def test_an_answer_made_of_what_was_invalidated_meanwhile_would_answer_nobody() -> None:
+    clock = FakeClock(start=0.1)
+    answers: list[Outcome] = []
+    async with open_argo(clock, "shadow", lambda call: answers.pop(0)) as argo:
+        events = capture_events(argo)
+        made_of = await context_of(argo).tag_versions.load({"subject:A"})
+        await argo.invalidate("subject:A")
+        answers += [Outcome(1.0, versions=made_of.versions), Outcome(1.0), Outcome(1.0)]
+        while answers:
+            await argo.call("price", symbol="A")
+            await settle()
+    assert [False, False, True] == [event.would_hit for event in events.of(Shadowed)]
