@@ -172,6 +172,7 @@ async def test_a_tag_met_during_a_load_counts_without_messages_too(fleet):
     await there.versions.invalidate(["replaced"])
     kept = await here.versions.extend(entry, ["known"])
     lost = await here.versions.extend(entry, ["replaced"])
+    assert ((), ("replaced",)) == (kept.unknown, lost.unknown)
     assert FRESH is await here.versions.check(kept)
     assert MISS is await here.versions.check(lost)
 
@@ -202,6 +203,20 @@ async def test_what_is_read_once_messages_arrive_again_counts_without_the_store(
     assert here.versions.connected
     entry = await here.versions.load(["a"])
     assert FRESH is here.versions.peek(entry)
+    here.shared.refuse(Ability)
+    await here.versions.load(["b"])
+    assert not here.versions.usable
+    assert FRESH is await here.versions.check(entry)
+
+
+async def test_what_is_read_once_a_process_can_listen_counts_without_the_store(fleet):
+    """What was unheard before that was forgotten then."""
+    here = await fleet.join([HEAR])
+    await here.versions.load(["a"])
+    here.shared.refuse()
+    await fleet.clock.advance(SECONDS)
+    assert here.versions.connected
+    entry = await here.versions.load(["a"])
     here.shared.refuse(Ability)
     await here.versions.load(["b"])
     assert not here.versions.usable

@@ -103,12 +103,19 @@ async def test_the_stores_versions_are_mirrored_in_one_step_each_in_its_place(
     assert ((A, B), (B, A)) == (at_once.versions("a"), at_once.versions("b"))
 
 
-async def test_only_versions_that_a_step_has_created_are_announced(at_once: Process) -> None:
+@pytest.mark.parametrize("in_one_step", [True, False])
+async def test_only_versions_that_a_read_has_created_are_announced(
+    at_once: Process, in_one_step: bool
+) -> None:
     """Nothing is new about those that the store had, whichever of two comes first as bytes."""
     await at_once.shared.set_many(
         {HARD + "a": HIGHEST, SOFT + "a": LOWEST, HARD + "half": LOWEST, HARD + "also": HIGHEST}
     )
-    assert at_once.reader.read_at_once(["a", "half", "new", "also"])
+    names = ["a", "half", "new", "also"]
+    if in_one_step:
+        assert at_once.reader.read_at_once(names)
+    else:
+        await at_once.reader.read(names)
     await at_once.clock.advance(1.0)
     await settle()
     assert [[SOFT + "half", HARD + "new", SOFT + "new", SOFT + "also"]] == at_once.messages
@@ -177,15 +184,18 @@ async def test_a_store_that_may_wait_is_not_read_in_one_step(
 # -- beforehand ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("at_a_time", "read"), [(1, [250, 250, 100]), (7, [252, 252, 96]), (300, [300, 300])]
+)
 async def test_what_is_read_beforehand_begins_anew_after_250_tags(
-    waiting: tuple[Process, Waiting],
+    waiting: tuple[Process, Waiting], at_a_time: int, read: list[int]
 ) -> None:
     process, shared = waiting
     names = [f"tag:{number}" for number in range(600)]
-    for name in names:
-        process.reader.prefetch([name])
+    for first in range(0, 600, at_a_time):
+        process.reader.prefetch(names[first : first + at_a_time])
     await settle()
-    assert [250, 250, 100] == [len(asked) for asked in shared.asked]
+    assert read == [len(asked) for asked in shared.asked]
     assert names == [name for asked in shared.asked for name in asked]
     assert names == [name for name in names if process.mirror.get(name) is not None]
 
