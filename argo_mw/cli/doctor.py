@@ -13,6 +13,7 @@ from argo_mw.app.application import Argo, context_of, engine_of
 from argo_mw.app.diagnosis import TIMEOUT, broken_plugin, diagnose
 from argo_mw.app.finding import Finding
 from argo_mw.cli import live as live_questions
+from argo_mw.cli.ending import run_to_its_end
 from argo_mw.cli.live import Question
 from argo_mw.cli.output import print_json, say
 from argo_mw.cli.rehearsal import rehearse
@@ -39,7 +40,7 @@ def doctor(as_json: bool, live: bool, yes: bool) -> None:
     With --live, each upstream that has a key is asked its cheapest question at its real address,
     and the form of the answer is compared with what is expected.
     """
-    findings = asyncio.run(_visit(current_settings(), live=live, agreed=yes))
+    findings = run_to_its_end(_visit(current_settings(), live=live, agreed=yes))
     if as_json:
         print_json(
             [{"where": f.where, "what": f.what, "well": f.well, "found": f.found} for f in findings]

@@ -67,7 +67,7 @@ def with_argo(
 
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> None:
-        import asyncio
+        from argo_mw.cli.ending import run_to_its_end
 
         settings = current_settings()
 
@@ -75,6 +75,6 @@ def with_argo(
             async with argo_mw.Argo(settings, serves=False) as argo:
                 await function(argo, *args, **kwargs)
 
-        asyncio.run(run())
+        run_to_its_end(run())
 
     return command

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -167,3 +168,29 @@ def test_every_question_on_a_terminal_has_a_row_and_all_sums_are_the_same(tmp_pa
     assert (3, pytest.approx(sum(usd for _, usd in rows))) == (row["calls"], row["usd"])
     assert 2 == answers
     assert [] == read(tmp_path / COSTS)
+
+
+@pytest.mark.parametrize("persist", ["on", "off"])
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+def test_a_question_that_a_signal_ends_has_a_row_and_is_in_the_budget(
+    tmp_path: Path, persist: str, end: signal.Signals
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as provider:
+        provider.settimeout(HANGS)
+        port = provider.getsockname()[1]
+        (tmp_path / "argo.toml").write_text(
+            f'[argo]\nshared = "sqlite"\nstate_dir = "{tmp_path}"\n[flags]\npersist = "{persist}"\n'
+            f'[plugins.llm.glm]\nurl = "http://127.0.0.1:{port}"\nkey = "any"\n'
+            '[[plugins.llm.budgets]]\nusd = 5\nper = "day"\n'
+        )
+        asking = start(tmp_path, "ask", "-m", MODEL, "RSI?", out=subprocess.PIPE)
+        connection, _ = provider.accept()
+        with connection:
+            assert connection.recv(1)
+            asking.send_signal(end)
+            asking.communicate(timeout=HANGS)
+    assert -end == asking.returncode
+    told = [start(tmp_path, one, "--json", out=subprocess.PIPE) for one in ("costs", "budgets")]
+    [row], [budget] = (json.loads(one.communicate(timeout=HANGS)[0]) for one in told)
+    assert (1, 1, True) == (row["calls"], row["estimated_calls"], row["usd"] > 0)
+    assert budget["usd"] >= row["usd"]

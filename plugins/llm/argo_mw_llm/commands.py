@@ -63,8 +63,32 @@ def _duration(_: click.Context, __: click.Parameter, text: str | None) -> float 
     return found
 
 
+def _read(context: click.Context, _: click.Parameter, prompt: Sequence[str]) -> str:
+    """Return the text that *prompt* means.
+
+    Standard input is read before an event loop runs, which could handle no signal meanwhile.
+    """
+    if context.resilient_parsing:
+        return ""
+    piped = None
+    parts: list[str] = []
+    for part in prompt or ("-",):
+        if part == "-":
+            if piped is None:
+                piped = sys.stdin.buffer.read().decode("utf-8", "replace")
+            parts.append(piped)
+        else:
+            # Python represents bytes of an argument that are not UTF-8 as half surrogate pairs.
+            parts.append(part.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    text = "\n\n".join(parts)
+    if not text.strip():
+        msg = "there is nothing to ask: give a prompt, or pipe one in"
+        raise click.UsageError(msg)
+    return text
+
+
 @click.command()
-@click.argument("prompt", nargs=-1, metavar="[PROMPT|-]…")
+@click.argument("prompt", nargs=-1, callback=_read, metavar="[PROMPT|-]…")
 @click.option("-m", "--model", default="", help="The model; see below.")
 @click.option("-s", "--system", default="", help="The system prompt.")
 @click.option(
@@ -86,7 +110,7 @@ def _duration(_: click.Context, __: click.Parameter, text: str | None) -> float 
 @with_argo
 async def ask(
     argo: Argo,
-    prompt: tuple[str, ...],
+    prompt: str,
     model: str,
     system: str,
     max_cost: float | None,
@@ -114,7 +138,7 @@ async def ask(
     outcome = await _answer_of(
         argo,
         argo.options(max_age=ttl, extensions=extensions),
-        messages=_read(prompt),
+        messages=prompt,
         model=model or default_model(config_of(argo, LlmConfig), os.environ),
         system=system,
         max_tokens=max_tokens or 0,
@@ -147,24 +171,6 @@ async def _answer_of(argo: Argo, caller: Caller, *, model: str, **parameters: ob
             raise
         say(f"argo-mw: {why}")
         raise click.exceptions.Exit(ExitCode.FAILED) from None
-
-
-def _read(prompt: Sequence[str]) -> str:
-    piped = None
-    parts: list[str] = []
-    for part in prompt or ("-",):
-        if part == "-":
-            if piped is None:
-                piped = sys.stdin.buffer.read().decode("utf-8", "replace")
-            parts.append(piped)
-        else:
-            # Python represents bytes of an argument that are not UTF-8 as half surrogate pairs.
-            parts.append(part.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-    text = "\n\n".join(parts)
-    if not text.strip():
-        msg = "there is nothing to ask: give a prompt, or pipe one in"
-        raise click.UsageError(msg)
-    return text
 
 
 async def _print_stream(stream: AnswerStream[str]) -> tuple[str, str]:
