@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from argo_mw.base.lazy import lazily
 
 if TYPE_CHECKING:
+    from argo_mw.cli.ending import ending_signals
     from argo_mw.cli.output import echo, print_json, say
     from argo_mw.cli.run import (
         ExitCode,
@@ -27,6 +28,7 @@ else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
+            "ending": ("ending_signals",),
             "output": ("echo", "print_json", "say"),
             "run": (
                 "ExitCode",
@@ -46,6 +48,7 @@ __all__ = [
     "console",
     "current_settings",
     "echo",
+    "ending_signals",
     "no_commands",
     "no_flags",
     "own_flag",

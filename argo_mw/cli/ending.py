@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -35,6 +35,27 @@ def run_to_its_end(main: Coroutine[object, object, T]) -> T:
         return asyncio.run(run())
     finally:
         ending.end()
+
+
+@contextmanager
+def ending_signals(stop: Callable[[], object]) -> Iterator[None]:
+    """Call *stop* at each SIGINT, SIGTERM and SIGHUP, where the running loop can handle signals.
+
+    For commands that end by themselves. A signal that the process ignores stays ignored.
+    """
+    loop = asyncio.get_running_loop()
+    taken = []
+    for number in (signal.SIGINT, *_ENDING):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            # Loops outside the main thread cannot, nor can some on Windows.
+            with suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, stop)
+                taken.append(number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)
 
 
 class _Ending:

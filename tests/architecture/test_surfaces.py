@@ -62,8 +62,8 @@ SURFACES = {
         SlowStore UnreachableStore UpstreamConformance blocking_calls capture_events settle
     """,
     "argo_mw.cli": """
-        ExitCode console current_settings echo no_commands no_flags own_flag print_json say
-        spread with_argo
+        ExitCode console current_settings echo ending_signals no_commands no_flags own_flag
+        print_json say spread with_argo
     """,
     "argo_mw.openfeature": """
         ArgoProvider Variants

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
 
 import pytest
+
+from argo_mw.cli import ending_signals
 
 HANGS = 60.0
 WAITS = """
@@ -79,3 +82,24 @@ def test_a_command_returns_what_it_has_found() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=HANGS, check=True
     )
     assert "found\n" == done.stdout
+
+
+async def test_a_command_that_ends_by_itself_hears_each_signal() -> None:
+    told: asyncio.Queue[None] = asyncio.Queue()
+    with ending_signals(lambda: told.put_nowait(None)):
+        for one in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
+            signal.raise_signal(one)
+            await told.get()
+    assert signal.SIG_DFL is signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGHUP)
+    assert told.empty()
+
+
+async def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ending_signals(lambda: pytest.fail("it was told")):
+            signal.raise_signal(signal.SIGHUP)
+            assert signal.SIG_IGN is signal.getsignal(signal.SIGHUP)
+        assert signal.SIG_IGN is signal.getsignal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

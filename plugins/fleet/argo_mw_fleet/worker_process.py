@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+from argo_mw.cli import ending_signals
 from argo_mw.plugin import Argo
 from argo_mw_fleet.config import FleetConfig
 from argo_mw_fleet.errors import FleetUnavailable
@@ -21,7 +20,7 @@ async def run_worker(
     stop: asyncio.Event | None = None,
     ready: Callable[[str], object] = lambda _: None,
 ) -> None:
-    """Be a worker until SIGTERM or SIGINT, or *stop* is set.
+    """Be a worker until SIGTERM, SIGINT or SIGHUP, or *stop* is set.
 
     Args:
         argo: The worker's application, which is opened and closed here.
@@ -42,25 +41,8 @@ async def run_worker(
 
         quiet()
         worker = make_worker(argo, reached, config, name=name)
-        with _signals(stop):
+        with ending_signals(stop.set):
             await serve(worker, reached, stop, ready)
     if not stop.is_set():
         msg = f"the scheduler {reached.address} has gone, or let this worker go"
         raise FleetUnavailable(msg)
-
-
-@contextlib.contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
-    """Set *stop* at SIGTERM and SIGINT, where the loop takes signals."""
-    loop = asyncio.get_running_loop()
-    taken = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # No loop takes them beside the main thread, and not every loop of Windows does.
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, stop.set)
-            taken.append(number)
-    try:
-        yield
-    finally:
-        for number in taken:
-            loop.remove_signal_handler(number)

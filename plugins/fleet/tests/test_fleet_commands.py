@@ -113,7 +113,10 @@ async def test_a_second_worker_of_one_name_is_refused_and_says_why(installed: Pa
     assert b"it has a worker east already; give each --name once" in said
 
 
-async def test_a_worker_that_looks_for_its_scheduler_stops_at_sigterm(installed: Path) -> None:
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_worker_that_looks_for_its_scheduler_stops_at_a_signal(
+    installed: Path, end: signal.Signals
+) -> None:
     came, left = asyncio.Event(), asyncio.Event()
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -126,7 +129,7 @@ async def test_a_worker_that_looks_for_its_scheduler_stops_at_sigterm(installed:
         looking = await begun(f"dask://127.0.0.1:{nobody.sockets[0].getsockname()[1]}")
         async with asyncio.timeout(60):
             await came.wait()
-        looking.send_signal(signal.SIGTERM)
+        looking.send_signal(end)
         assert (b"", 0) == ((await looking.communicate())[1], looking.returncode)
         await left.wait()
 

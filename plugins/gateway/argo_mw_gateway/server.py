@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Final
 
 import uvicorn
 
+from argo_mw.cli import ending_signals
 from argo_mw.plugin import ConfigError, Log
 from argo_mw_gateway.app import Gateway
 from argo_mw_gateway.asgi import BrokenOff
@@ -27,7 +27,7 @@ log = Log("argo_mw")
 
 
 async def serve(gateway: Gateway, config: GatewayConfig, ready: Callable[[str], object]) -> None:
-    """Serve *gateway* until SIGTERM or SIGINT, and then complete the requests under way.
+    """Serve *gateway* until SIGTERM, SIGINT or SIGHUP, and then complete the requests under way.
 
     Args:
         gateway: The gateway.
@@ -45,7 +45,7 @@ async def serve(gateway: Gateway, config: GatewayConfig, ready: Callable[[str], 
         server = _Server(settings, gateway, partial(ready, f"{scheme}://{host}:{port}"))
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="gateway:server")
         try:
-            with _signals(server.stop):
+            with ending_signals(server.stop):
                 await asyncio.shield(serving)
         finally:
             while not serving.done():
@@ -152,23 +152,6 @@ def _no_address(config: GatewayConfig, error: OSError) -> ConfigError:
         f"the gateway cannot listen at {config.host}:{config.port}: {error.strerror or error}; "
         "choose another address in [plugins.gateway], or with --host and --port"
     )
-
-
-@contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call *stop* at each SIGTERM and SIGINT, if the loop can handle signals."""
-    loop = asyncio.get_running_loop()
-    taken = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Loops outside the main thread cannot, nor can some on Windows.
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, stop)
-            taken.append(number)
-    try:
-        yield
-    finally:
-        for number in taken:
-            loop.remove_signal_handler(number)
 
 
 class _Expected(logging.Filter):
