@@ -41,6 +41,10 @@ class KnownVersions:
         """
         return self.since <= tick or (is_first(self.hard) and is_first(self.soft))
 
+    def of(self, kind: str) -> bytes:
+        """Return the version of *kind*."""
+        return self.hard if kind == HARD else self.soft
+
     def differs(self, other: KnownVersions) -> bool:
         """Return whether a version of *other* is another one."""
         return self.hard != other.hard or self.soft != other.soft
@@ -134,9 +138,7 @@ class TagMirror:
         known = self._known.get(name)
         if known is None or not known.made_up:
             known = self._offers.get(name)
-        if known is None:
-            return b""
-        return known.hard if kind_of(key) == HARD else known.soft
+        return b"" if known is None else known.of(kind_of(key))
 
     # -- reading from the store ----------------------------------------------------------
 
@@ -212,7 +214,7 @@ class TagMirror:
         name, kind = name_of(key), kind_of(key)
         known = self._known.get(name)
         self.forget(name)
-        if known is not None and placeholder == (known.hard if kind == HARD else known.soft):
+        if known is not None and known.of(kind) == placeholder:
             self._known[name] = known.with_version(kind, version, self.ticks)
 
     def forget(self, name: str) -> None:

@@ -192,6 +192,21 @@ async def test_what_was_read_while_messages_were_missing_counts_for_nothing_with
     assert MISS is await here.versions.check(entry)
 
 
+async def test_what_was_mirrored_counts_for_nothing_once_a_store_was_there_and_its_messages_were_not(
+    fleet,
+):
+    """Others may have used it too, though this process has asked it for nothing then."""
+    here, there = await fleet.join(), await fleet.join()
+    entry = await here.versions.load(["a"])
+    here.shared.refuse([HEAR])
+    await fleet.clock.advance(SECONDS)
+    await there.versions.invalidate(["a"])
+    here.shared.refuse(Ability)
+    await here.versions.load(["b"])
+    assert not here.versions.usable
+    assert MISS is await here.versions.check(entry)
+
+
 async def test_what_is_read_once_messages_arrive_again_counts_without_the_store(fleet, monkeypatch):
     """That they were missing is over with the gap, also before the store was tried again."""
     here = await fleet.join()

@@ -128,6 +128,19 @@ async def test_a_store_that_refuses_what_waits_is_asked_by_nobody_but_who_tries_
     assert 2 == process.shared.asked[Ability.WRITE]
 
 
+async def test_a_store_that_refused_what_waits_is_asked_once_more_at_the_end(
+    process: Process,
+) -> None:
+    process.shared.refuse([Ability.WRITE])
+    process.writer.add(HARD + "a", A)
+    assert not await process.writer.flush()
+    process.shared.refuse()
+    assert process.health.down
+    await process.writer.aclose()
+    assert {} == process.writer.pending
+    assert None is not await process.shared.get(HARD + "a")
+
+
 async def test_what_cannot_be_announced_waits_and_is_stored_all_the_same(process: Process) -> None:
     process.shared.refuse([Ability.ANNOUNCE])
     process.writer.add(HARD + "a", A)
