@@ -121,6 +121,22 @@ async def test_only_versions_that_a_read_has_created_are_announced(
     assert [[SOFT + "half", HARD + "new", SOFT + "new", SOFT + "also"]] == at_once.messages
 
 
+async def test_what_the_store_lacks_of_what_is_read_now_is_created_there_and_the_rest_is_left(
+    at_once: Process,
+) -> None:
+    """A version that only this process has is no other process's, whose entries it cannot share."""
+    await at_once.shared.set(HARD + "a", A)
+    found = await at_once.reader.read_now(["a", "b"])
+    for name, known in found.items():
+        stored = await at_once.shared.get_many([HARD + name, SOFT + name])
+        assert [known.hard, known.soft] == stored
+        assert not known.made_up
+    assert A == found["a"].hard
+    await at_once.clock.advance(1.0)
+    await settle()
+    assert [[SOFT + "a", HARD + "b", SOFT + "b"]] == at_once.messages
+
+
 async def test_a_step_that_creates_nothing_announces_nothing(at_once: Process) -> None:
     await at_once.shared.set_many({HARD + "a": A, SOFT + "a": B})
     assert at_once.reader.read_at_once(["a"])

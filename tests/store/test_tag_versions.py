@@ -225,6 +225,18 @@ async def test_a_look_says_what_a_check_would_and_learns_nothing(here, there):
     assert MISS is await look()
 
 
+@pytest.mark.parametrize("version", [b"\0" * 8, b"\xff" * 8, None])
+@pytest.mark.parametrize(("kind", "verdict"), [("h", MISS), ("s", STALE)])
+async def test_a_look_knows_a_version_by_its_being_another_or_lost(
+    here, there, kind, verdict, version
+):
+    adopted = there.tag_versions.adopt((await here.tag_versions.load(["a"])).versions)
+    await here.shared.delete([f"tag:{kind}:a"])
+    if version is not None:
+        await here.shared.set(f"tag:{kind}:a", version)
+    assert verdict is await there.tag_versions.look(adopted)
+
+
 async def test_a_look_at_what_is_mirrored_asks_nobody(here):
     entry = await here.tag_versions.load(["a"])
     here.shared.calls.clear()

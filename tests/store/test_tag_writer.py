@@ -237,6 +237,28 @@ async def test_what_gives_way_to_everything_while_it_is_stored_is_over(
     await process.aclose()
 
 
+@pytest.mark.parametrize("again", [b"\x01" * 8, b"\xfe" * 8])
+async def test_what_is_stored_again_while_it_is_announced_is_announced_again(
+    process: Process, monkeypatch: pytest.MonkeyPatch, again: bytes
+) -> None:
+    """A process may have read the version before with the first message."""
+    publish = process.shared.publish
+
+    async def store_again(channel: str, message: bytes) -> None:
+        process.writer.unannounced[HARD + "a"] = again
+        await publish(channel, message)
+
+    process.writer.unannounced = {HARD + "a": b"\x80" * 8, HARD + "b": B}
+    with monkeypatch.context() as patched:
+        patched.setattr(process.shared, "publish", store_again)
+        await process.writer.announce_waiting()
+    assert {HARD + "a": again} == process.writer.unannounced
+    await process.writer.announce_waiting()
+    await settle()
+    assert {} == process.writer.unannounced
+    assert [[HARD + "a", HARD + "b"], [HARD + "a"]] == process.messages
+
+
 async def test_created_versions_are_announced_together_a_moment_later(process: Process) -> None:
     process.writer.announce_soon([HARD + "a"])
     await process.clock.advance(0.049)
