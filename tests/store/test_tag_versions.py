@@ -570,6 +570,22 @@ async def test_beside_tags_that_are_mirrored_only_the_others_are_read(here, monk
     assert [["tag:h:b", "tag:s:b"]] == asked
 
 
+async def test_a_check_reads_only_the_tags_that_are_not_mirrored(here, there):
+    await here.tag_versions.load(["a"])
+    adopted = here.tag_versions.adopt((await there.tag_versions.load(["a", "b"])).versions)
+    here.shared.calls.clear()
+    assert FRESH is await here.tag_versions.check(adopted)
+    assert ["create_many"] == here.shared.calls
+
+
+async def test_a_ban_holds_for_entries_of_its_tags_alone_until_the_next(here):
+    banned, other = [await here.tag_versions.load([tag]) for tag in ("a", "b")]
+    here.tag_versions.ban(["a"])
+    assert (MISS, FRESH) == (here.tag_versions.peek(banned), here.tag_versions.peek(other))
+    here.tag_versions.ban(["b"])
+    assert (FRESH, MISS) == (here.tag_versions.peek(banned), here.tag_versions.peek(other))
+
+
 @pytest.mark.parametrize("replace", ["invalidate", "expire"])
 async def test_a_tag_added_during_a_load_makes_a_miss_unless_it_was_mirrored(here, there, replace):
     await getattr(there.tag_versions, replace)(["replaced", "known"])
