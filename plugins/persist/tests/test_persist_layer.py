@@ -48,6 +48,7 @@ class TestPersist(LayerConformance):
     name = "persist"
     plugin = PersistPlugin
     config = {"answers": ["question"]}  # noqa: RUF012 - never changed
+    tight = {"writer": {"max_queued": 200, "overflow": "refuse"}}  # noqa: RUF012 - never changed
 
 
 def samples_of(answered: AnsweredCall) -> list[Row]:

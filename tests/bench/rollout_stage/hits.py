@@ -1,6 +1,6 @@
 """What counting costs an answer at hand: the chain as it is, and with what counts taken out.
 
-The function that finds answers at hand is made again from its source, without the lines that count.
+What asks a layer for an answer at hand is made again from its source, without the lines that count.
 Applications with either ask the same question in turns, so that a machine that slows down slows
 all of them down.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from argo_mw import Argo
-from argo_mw.chain import compose, find
+from argo_mw.chain import find
 from argo_mw.plugin import SLOTS, Watch, context_of
 from argo_mw.registry import Plugins
 
@@ -26,7 +26,7 @@ COUNTING = (
     "if note is not None:",
     "note(call)",
 )
-"""The lines that count, in the function that finds answers at hand."""
+"""The lines that count, where one layer is asked for an answer at hand."""
 
 
 async def measure(rounds: int, calls: int) -> dict[str, float]:
@@ -90,31 +90,31 @@ def _application(state: str) -> Argo:
     return argo
 
 
-_WHOLE = compose.compose_find
+_WHOLE = find._asking
 
 
 @contextmanager
 def uncounted() -> Iterator[None]:
     """Compose chains without what counts answers at hand."""
-    lines = inspect.getsource(find.compose_find).splitlines()
+    lines = inspect.getsource(_WHOLE).splitlines()
     kept = [line for line in lines if line.strip() not in COUNTING]
     if len(lines) - len(kept) != len(COUNTING):
         msg = f"{find.__file__} does not have the lines that this bench takes out: {COUNTING}"
         raise RuntimeError(msg)
     namespace = dict(vars(find))
     exec("\n".join(kept), namespace)
-    compose.compose_find = namespace["compose_find"]
+    find._asking = namespace["_asking"]
     try:
         yield
     finally:
-        compose.compose_find = _WHOLE
+        find._asking = _WHOLE
 
 
 @contextmanager
 def _whole() -> Iterator[None]:
     """Compose chains as they are."""
-    before, compose.compose_find = compose.compose_find, _WHOLE
+    before, find._asking = find._asking, _WHOLE
     try:
         yield
     finally:
-        compose.compose_find = before
+        find._asking = before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from argo_mw.chain import compose
+from argo_mw.chain import find
 from argo_mw_rollout.statistics.metrics import FIELDS
 from tests.bench.rollout import HARMS, TWICE, upper
 from tests.bench.rollout_stage import ramps, service
@@ -88,7 +88,7 @@ def test_the_bound_of_no_event_in_a_thousand_is_three_in_a_thousand() -> None:
 
 
 def test_counting_is_taken_out_for_a_while_only() -> None:
-    before = compose.compose_find
+    before = find._asking
     with uncounted():
-        assert compose.compose_find is not before
-    assert compose.compose_find is before
+        assert find._asking is not before
+    assert find._asking is before
