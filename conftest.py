@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +19,14 @@ _REPRODUCIBLE = settings.get_profile("ci")
 settings.register_profile("explore", _REPRODUCIBLE, derandomize=False, max_examples=1_000)
 settings.load_profile("ci")
 
+
+# Programs that tests start ignore what is ignored here: SIGHUP under nohup, SIGINT in the
+# background of a shell.
+if threading.current_thread() is threading.main_thread():
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _directories = itertools.count()
 
