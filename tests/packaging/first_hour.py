@@ -6,6 +6,7 @@ lines and the tutorial's service run, and ``mypy --strict`` finds no fault with 
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -55,8 +56,15 @@ def python_of(page: Path) -> list[str]:
 def step(home: Path, title: str, *command: object) -> str:
     """Run *command* in *home*; return what it prints, and end the program where it fails."""
     began = time.monotonic()
+    # A state of its own: what another run has kept on this machine would be answered from.
+    own = {**os.environ, "XDG_STATE_HOME": str(home / "state")}
     done = subprocess.run(
-        [str(one) for one in command], cwd=home, capture_output=True, text=True, check=False
+        [str(one) for one in command],
+        cwd=home,
+        env=own,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(f"{title}: failed\n{done.stdout}{done.stderr}")
