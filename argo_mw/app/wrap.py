@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 from argo_mw.base.errors import ConfigError, UpstreamError
-from argo_mw.base.immutability import ATOMS
 from argo_mw.base.snapshots import own_copy
 from argo_mw.model.call import Call
 from argo_mw.model.operation import AnyOperation
@@ -119,7 +118,7 @@ def upstream_of(function: Callable[..., Awaitable[object]], declared: AnyOperati
 
     async def fetch(call: Call) -> Outcome:
         parameters = {
-            name: value if type(value) in ATOMS or name in shared else own_copy(value)
+            name: value if name in shared else own_copy(value)
             for name, value in call.parameters.items()
         }
         return Outcome(await function(**parameters))

@@ -145,7 +145,7 @@ def _copy_cells(value: Any) -> Any:
     if not _has_frozen_labels(value.index):
         result.index = _copy_labels(value.index)
     for name in _own_attributes(value):
-        object.__setattr__(result, name, _deep_copy(getattr(value, name)))
+        object.__setattr__(result, name, deep_copy(getattr(value, name)))
     return result
 
 
@@ -160,18 +160,18 @@ def _own_attributes(value: Any) -> Sequence[str]:
 def _copy_column(column: Any) -> Any:
     if column.dtype != object:
         return column.copy()
-    return column.map(_deep_copy).astype(object)
+    return column.map(deep_copy).astype(object)
 
 
 def _copy_labels(labels: Any) -> Any:
     if labels.nlevels > 1:
         return labels.set_levels([_copy_labels(level) for level in labels.levels])
-    cells = list(map(_deep_copy, labels))
+    cells = list(map(deep_copy, labels))
     return sys.modules["pandas"].Index(cells, dtype=labels.dtype, name=labels.name)
 
 
-def _deep_copy(value: object) -> object:
-    """Copy the object in a cell, which may hold frames itself."""
+def deep_copy(value: object) -> object:
+    """Copy *value*, which may hold frames, and the objects in their cells too."""
     return copy.deepcopy(value, copies_of_cells(frames_of_objects(value)))
 
 

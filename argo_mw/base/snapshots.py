@@ -21,7 +21,12 @@ from typing import Any, Final, Protocol
 import attrs
 import msgspec
 
-from argo_mw.base.array_snapshots import array_snapshot, copies_of_cells, frames_of_objects
+from argo_mw.base.array_snapshots import (
+    array_snapshot,
+    copies_of_cells,
+    deep_copy,
+    frames_of_objects,
+)
 from argo_mw.base.errors import NotShareable
 from argo_mw.base.immutability import ATOMS, OVERHEAD, Survey, atom_size, is_immutable
 
@@ -177,7 +182,7 @@ def _encode(value: object) -> EncodedSnapshot | None:
 
 
 def _deep_copy(value: object, size: int) -> DeepCopiedSnapshot:
-    private = copy.deepcopy(value, copies_of_cells(frames_of_objects(value)))
+    private = deep_copy(value)
     frames = frames_of_objects(private)
     return DeepCopiedSnapshot(private, max(size, sys.getsizeof(value, OVERHEAD)), frames)
 
