@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from argo_mw.store import Codecs, Envelope, Undecodable
+from argo_mw.base.secret import Secret
+from argo_mw.store import Codecs, EncryptionKeys, Envelope, Undecodable, UndecodableReason
 from argo_mw.store.codec.arrow import read_batch, write_batch
 from tests.hostile.wire import MEBIBYTE
 
@@ -126,3 +127,45 @@ def test_small_values_are_decoded_at_once_and_large_ones_in_a_thread() -> None:
     assert store.is_large(store.encode("a" * 900_000, "k"))  # which is compressed to a few bytes
     assert store.is_large(store.encode(np.random.default_rng(1).bytes(900_000), "k"))
     assert not store.is_large(b"")
+
+
+class Pair(msgspec.Struct, array_like=True):
+    first: str
+    second: int
+
+
+ENVELOPES = [
+    Envelope(max_bytes=LIMIT),
+    Envelope(max_bytes=LIMIT, key=b"k" * 32),
+    Envelope(max_bytes=LIMIT, encryption=EncryptionKeys([Secret("e" * 32)])),
+]
+
+
+@pytest.mark.parametrize("envelope", ENVELOPES)
+@pytest.mark.parametrize("text", ["", "a" * 100, "ab" * 9_000], ids=["none", "some", "packed"])
+def test_what_is_decoded_at_once_is_what_a_thread_would_decode(
+    envelope: Envelope, text: str
+) -> None:
+    store = Codecs(envelope)
+    data = store.encode([text, 7], "k")
+    assert Pair(text, 7) == store.decode_small(Pair, data, "k")
+    damaged = [data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] for at in range(len(data))]
+    for other in (*damaged, *(data[:end] for end in range(len(data))), store.encode("x", "k")):
+        refused = store.decode_as(Pair, other, "k")
+        assert isinstance(refused, Undecodable)
+        # None, where the damage makes it look large.
+        assert store.decode_small(Pair, other, "k") in (refused, None)
+    assert store.decode_as(Pair, data, "other") == store.decode_small(Pair, data, "other")
+
+
+def test_what_is_too_large_to_be_decoded_at_once_is_left_to_a_thread() -> None:
+    store = codecs()
+    for text in ("a" * 900_000, str(np.random.default_rng(1).bytes(200_000))):
+        assert store.decode_small(Pair, store.encode([text, 7], "k"), "k") is None
+
+
+def test_a_body_larger_than_allowed_is_refused_at_once() -> None:
+    data = codecs().encode(["a" * 100, 7], "k")
+    found = Codecs(Envelope(max_bytes=50)).decode_small(Pair, data, "k")
+    assert isinstance(found, Undecodable)
+    assert UndecodableReason.TOO_LARGE is found.reason

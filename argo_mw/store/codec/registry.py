@@ -183,6 +183,16 @@ class Codecs:
         """
         return self._read(kind, data, place)  # type: ignore[return-value]
 
+    def decode_small(self, kind: type[T], data: bytes, place: str = "") -> T | Undecodable | None:
+        """Like :meth:`decode_as`; ``None`` if that may hold an event loop for more than a moment.
+
+        *data* is then for :meth:`decode_as_off_loop`.
+        """
+        body = self.envelope.small_body(data, place)
+        if body is not None:
+            return self._decoded(kind, body)  # type: ignore[return-value]
+        return None if self.envelope.is_large(data) else self.decode_as(kind, data, place)
+
     def is_large(self, data: bytes) -> bool:
         """Return whether to decode *data* may hold an event loop for more than a moment."""
         return self.envelope.is_large(data)
@@ -207,6 +217,9 @@ class Codecs:
             if self.on_refused is not None and body.reason in _REFUSED:
                 self.on_refused(body)
             return body
+        return self._decoded(kind, body)
+
+    def _decoded(self, kind: type | None, body: bytes | memoryview) -> object | Undecodable:
         try:
             reader: _Reader = getattr(self._local, "reader", None) or self._new_reader()
             return reader.read(kind, body)  # type: ignore[no-any-return]

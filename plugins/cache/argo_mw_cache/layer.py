@@ -316,17 +316,21 @@ class Cache:
         if isinstance(stored, StoreProblem):
             self._context.announce(NAME, stored.action, call, stored.detail)
             return None
-        expires_at = stored.outcome.expires_at
-        assert expires_at is not None
+        outcome = stored.outcome
+        assert outcome.expires_at is not None
         fresh = (
             stored.freshness is Freshness.FRESH
-            and self._clock.time() < expires_at
-            and (call.max_age is None or self._accepts(stored.outcome, call))
+            and self._clock.time() < outcome.expires_at
+            and (call.max_age is None or self._accepts(outcome, call))
         )
-        if fresh and not self._config.memory:
-            return self._shared_hit(stored, call)
-        entry = self._loader.keep_stored(call, stored)
-        return self._shared_hit(stored, call) if fresh else entry
+        if self._config.memory or not fresh:
+            entry = self._loader.keep_stored(call, stored)
+            if not fresh:
+                return entry
+        self._context.announce(NAME, "shared hit", call)
+        if stored.new and AnswerSeen in self._events.wanted:
+            self._events.emit(AnswerSeen(call, outcome, "shared"))
+        return outcome
 
     def _has_looked(self, call: Call) -> bool:
         """Return whether ``find`` has just asked the store for *call*.
@@ -335,12 +339,6 @@ class Cache:
         for an old answer to fall back on.
         """
         return self._config.memory and NAME in call.missed
-
-    def _shared_hit(self, stored: StoredAnswer, call: Call) -> Outcome:
-        self._context.announce(NAME, "shared hit", call)
-        if stored.new and AnswerSeen in self._events.wanted:
-            self._events.emit(AnswerSeen(call, stored.outcome, "shared"))
-        return stored.outcome
 
     # -- old answers ---------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ in ``tests/bench/cache.py``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from typing import TypeAlias
 
@@ -20,14 +20,23 @@ Waiting: TypeAlias = tuple[str, asyncio.Future[bytes | None]]
 
 
 class Lookups:
-    """Reads from the store, each for *timeout* seconds at most."""
+    """Reads from the store.
 
-    def __init__(self, context: Context, timeout: float) -> None:
+    Args:
+        context: Where the store is.
+        timeout: Seconds for each read at most.
+        answered: Called whenever the store has answered, once for all that were sent together.
+    """
+
+    def __init__(
+        self, context: Context, timeout: float, *, answered: Callable[[], None] = lambda: None
+    ) -> None:
         self._shared = context.shared
         self._claims = context.claims
         self._clock = context.clock
         self._tasks = context.tasks
         self._timeout = timeout
+        self._answered = answered
         self._waiting: list[Waiting] = []
         self._loop: asyncio.AbstractEventLoop
         self._under_way = 0
@@ -58,11 +67,13 @@ class Lookups:
         looking = self._shared.get(key) if loads is None else self._claims.look(key, loads)
         self._under_way += 1
         try:
-            return await fail_at(looking, self._deadline(), self._clock)
+            found = await fail_at(looking, self._deadline(), self._clock)
         except TimeLimitExceeded:
             raise self._too_slow() from None
         finally:
             self._under_way -= 1
+        self._answered()
+        return found
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -88,6 +99,7 @@ class Lookups:
             _refuse(waiting, SharedUnavailable(f"the lookup was stopped: {error!r}"))
             raise
         else:
+            self._answered()
             found = dict(zip(keys, values, strict=True))
             for key, future in waiting:
                 if not future.done():

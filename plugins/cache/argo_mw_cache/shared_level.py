@@ -63,8 +63,8 @@ class SharedLevel:
         self._max_bytes = max_bytes
         self._versions = context.tag_versions
         self._codec = AnswerCodec(context)
-        self._lookups = Lookups(context, timeout)
         self._deferred = Deferred(context)
+        self._lookups = Lookups(context, timeout, answered=self._deferred.resume)
         self._judge_again_at = 0.0
 
     # A look is two steps, for the coroutine that makes it: one of their own would be 3 % of a hit.
@@ -83,16 +83,12 @@ class SharedLevel:
 
         Where that takes waiting, for a thread or for versions of tags, return what to await.
         """
-        if self._deferred:
-            self._deferred.resume()
         if data is None:
             return None
         found = self._codec.read_at_once(data, key)
-        if found is None or (
-            isinstance(found, StoredAnswer) and found.freshness is not Freshness.FRESH
-        ):
-            return self._judge_answer(found, data, key)
-        return found
+        if isinstance(found, StoredAnswer) and found.freshness is Freshness.FRESH:
+            return found
+        return found if isinstance(found, StoreProblem) else self._judge_answer(found, data, key)
 
     async def _judge_answer(self, found: StoredAnswer | None, data: bytes, key: str) -> Read:
         read = found or await self._codec.read(data, key)

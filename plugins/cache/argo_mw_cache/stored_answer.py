@@ -141,9 +141,8 @@ class AnswerCodec:
 
     def read_at_once(self, data: bytes, key: str) -> StoredAnswer | StoreProblem | None:
         """Like :meth:`read`, without a coroutine; ``None`` if *data* is too large for that."""
-        if self._codecs.envelope.is_large(data):
-            return None
-        return self._answer(self._codecs.decode_as(_Layout, data, key), key)
+        stored = self._codecs.decode_small(_Layout, data, key)
+        return None if stored is None else self._answer(stored, key)
 
     def _answer(self, stored: _Layout | Undecodable, key: str) -> StoredAnswer | StoreProblem:
         if isinstance(stored, Undecodable):
