@@ -15,14 +15,12 @@ from types import CoroutineType
 from typing import Protocol, TypeAlias, cast
 
 from argo_mw.base.cancellation import is_failure
-from argo_mw.base.clock import Clock
-from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import ArgoError
 from argo_mw.chain.isolation import Report, not_an_outcome, refusal
 from argo_mw.chain.tally import Tally
 from argo_mw.model.call import Call
 from argo_mw.model.events import CallEnded, Events
-from argo_mw.model.layer import Finds, Found, Layer, MayFind, Next
+from argo_mw.model.layer import Finds, Found, Layer, MayFind
 from argo_mw.model.outcome import Outcome
 
 Look: TypeAlias = Coroutine[object, object, Outcome | None]
@@ -84,7 +82,7 @@ def compose_find(
     if not finders:
         return None
     failed = partial(_failed, report, events, ended, tally)
-    search: Search = partial(_with_deferred, _deferred(finders), report, _order(finders))
+    search = _deferring(_deferred(finders), report, _order(finders))
     for layer, look in reversed(finders):
         if not iscoroutinefunction(look):
             search = _asking(layer, look, search, events, ended, failed, tally)
@@ -121,25 +119,13 @@ def _asking(
             if looks is not None or events.calls:
                 _end(call, found, None, looks, events, ended)
             return found
-        if found is not None:
-            looks = _with_look(failed, layer, call, found, looks)
+        if type(found) is CoroutineType:
+            looks = [(layer, found)] if looks is None else [*looks, (layer, found)]
+        elif found is not None:
+            failed(layer, call, not_an_outcome(layer, found), looks)
         return further(call, looks)
 
     return search
-
-
-def _with_look(
-    failed: Failed,
-    layer: Layer,
-    call: Call,
-    found: object,
-    looks: Looks | None,
-) -> Looks | None:
-    """Return *looks* with what *layer* has *found*, if that is something to wait for."""
-    if type(found) is CoroutineType:
-        return [*(looks or ()), (layer, found)]
-    failed(layer, call, not_an_outcome(layer, found), looks)
-    return looks
 
 
 def _deferred(finders: Sequence[Finder]) -> list[Deferred]:
@@ -175,15 +161,15 @@ def _failed(
 ) -> None:
     """End the call and raise why, unless the search may go on although *layer* failed."""
     try:
-        _pass_over(layer, call, error, report)
+        pass_over(layer, call, error, report)
     except BaseException as raised:
         tally.failed(call, raised, 0.0)
         _end(call, None, raised, looks, events, ended)
         raise
 
 
-def _pass_over(layer: Layer, call: Call, error: BaseException, report: Report) -> None:
-    """Raise unless the search may go on although the ``find`` of *layer* failed with *error*.
+def pass_over(layer: Layer, call: Call, error: BaseException, report: Report) -> None:
+    """Report *error*, unless the search may not go on although the ``find`` of *layer* failed.
 
     Raises:
         BaseException: *error*, which is not a bug of the layer's.
@@ -209,102 +195,50 @@ def _end(
         events.emit(ended(call, outcome, error))
 
 
-def _with_deferred(
-    deferred: Sequence[Deferred],
-    report: Report,
-    order: Sequence[Layer] | None,
-    call: Call,
-    looks: Looks | None = None,
-) -> Looks | None:
-    """Return the looks of *deferred*, which have no immediate answer, and *looks*.
+def _deferring(
+    deferred: Sequence[Deferred], report: Report, order: Sequence[Layer] | None
+) -> Search:
+    """Return the end of the search, for the layers of *deferred*, which have no immediate answer.
 
     Args:
         deferred: The methods to call, outermost first.
         report: Reports a layer that failed.
         order: All layers, outermost first, unless those of *deferred* are the outermost.
-        call: The question.
-        looks: Those of the other layers.
-
-    Raises:
-        ArgoError: A layer failed that fails closed.
     """
-    made: Looks = []
-    for layer, look, may_find in deferred:
-        try:
-            if may_find(call):
-                made.append((layer, cast("Look", look(call))))
-        except Exception as error:  # such as of a signature that takes no call
+
+    def search(call: Call, looks: Looks | None = None) -> Looks | None:
+        made: Looks = []
+        for layer, look, may_find in deferred:
             try:
-                _pass_over(layer, call, error, report)
-            except ArgoError:
-                close(made)
-                close(looks)
-                raise
-    if not made:
-        return looks
-    if looks is not None:
-        made += looks
-    if order is not None:
-        made.sort(key=lambda look: order.index(look[0]))
-    return made
-
-
-async def await_looks(
-    call: Call,
-    looks: Looks,
-    report: Report,
-    enter: Next,
-    now: float,
-    deadline: float,
-    clock: Clock,
-) -> tuple[Outcome, str]:
-    """Return what the first of *looks* finds, or else what the chain answers.
-
-    Beside it stands the name of the layer that had found it, or "".
-
-    A look that fails is reported, and its layer is not named: it may look again.
-
-    Args:
-        call: The question.
-        looks: What to await, outermost first.
-        report: Reports a layer that failed.
-        enter: The chain, for a call that names the layers which found nothing.
-        now: The time, in monotonic seconds of *clock*.
-        deadline: When the answer must be there, in the same.
-        clock: The time.
-
-    Raises:
-        TimeLimitExceeded: The deadline passed first.
-    """
-    missed: tuple[str, ...] = ()
-    left = deadline - now
-    begun = 0
-    try:
-        for layer, look in looks:
-            begun += 1
-            try:
-                if layer.find_timeout < left:
-                    left -= layer.find_timeout
-                    found: object = await look
-                else:
-                    found = await fail_at(look, deadline, clock)
-                    left = deadline - clock.monotonic()
-            except BaseException as error:
-                if isinstance(error, TimeLimitExceeded) and clock.monotonic() >= deadline:
+                if may_find(call):
+                    made.append((layer, cast("Look", look(call))))
+            except Exception as error:  # such as of a signature that takes no call
+                try:
+                    pass_over(layer, call, error, report)
+                except ArgoError:
+                    close(made)
+                    close(looks)
                     raise
-                _pass_over(layer, call, error, report)
-                continue
-            if type(found) is Outcome:
-                return found, layer.name
-            if found is None:
-                missed = (*missed, layer.name)
-            else:
-                _pass_over(layer, call, not_an_outcome(layer, found), report)
-    finally:
-        if begun < len(looks):
-            close(looks[begun:])
-    entered = enter(call.evolve(deadline=deadline, missed=missed))
-    return await fail_at(entered, deadline, clock), ""
+        if not made:
+            return looks
+        if looks is not None:
+            made += looks
+        if order is not None:
+            made.sort(key=lambda look: order.index(look[0]))
+        return made
+
+    return search
+
+
+def with_missed(missed: tuple[str, ...], layer: Layer, found: object) -> tuple[str, ...]:
+    """Return *missed* and the name of *layer*, whose look has found ``None``.
+
+    Raises:
+        TypeError: It has found something else.
+    """
+    if found is not None:
+        raise not_an_outcome(layer, found)
+    return (*missed, layer.name)
 
 
 def close(looks: Looks | None) -> None:
