@@ -48,7 +48,7 @@ class Cell:
         self.layer = layer
         self.note: Callable[[Call], None] | None = None
         self._counted = 0
-        self.left = self._gap = _gap(SAMPLED)
+        self.left = self._gap = gap(SAMPLED)
 
     @property
     def count(self) -> int:
@@ -58,7 +58,7 @@ class Cell:
     def begin(self, every: int) -> None:
         """Count down to the next of the sample, one in *every* on average."""
         self._counted += self._gap - self.left
-        self.left = self._gap = _gap(every)
+        self.left = self._gap = gap(every)
 
 
 class Sent:
@@ -144,7 +144,7 @@ class Watched:
         return self.arm.counts.get(unit) or self.arm.open(_short(unit, call))
 
 
-def _gap(every: int) -> int:
+def gap(every: int) -> int:
     """Return how many answers to pass over, at random: periodic calls must not bias the sample.
 
     Any number from none to twice as many as on average: a distribution without a bound takes four

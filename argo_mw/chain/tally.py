@@ -1,12 +1,11 @@
 """Tallies: what is counted while calls go through the chain, on the path of every call.
 
 A memory hit pays for a subtraction and two tests, and where a flag is watched for being noted.
-Everything else happens where a call has waited, to one hit in 64, and when a block ends.
+Everything else happens where a call has waited, to one answer in 64, and when a block ends.
 """
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Set
 from typing import Final
@@ -21,6 +20,7 @@ from argo_mw.chain.cells import (
     Cell,
     Sent,
     Watched,
+    gap,
 )
 from argo_mw.chain.counts import BLAMELESS, Arms, Counts
 from argo_mw.chain.shadow_result import ShadowResult
@@ -32,7 +32,6 @@ from argo_mw.model.outcome import NO_COST, Attempt, Cost, Outcome
 _MAX_KINDS: Final = 64
 _MOST_USD: Final = 1e9
 _MAX_HITS: Final = 2_048
-_MAX_WAITS: Final = 512
 
 Served = Callable[[Call, Outcome, str, int], None]
 """Is shown a call, the answer that was served, the layer that had it, or "", and for how many
@@ -57,6 +56,7 @@ class Tally:
         "_every",
         "_hits",
         "_sent",
+        "_to_pass_over",
         "_waits",
         "arms",
         "flags",
@@ -78,6 +78,7 @@ class Tally:
         self._waits: list[float] = []
         self._counts = Counts(operation, arms)
         self._every = SAMPLED
+        self._to_pass_over = gap(SAMPLED)
 
     def cell(self, layer: str) -> Cell:
         """Return the counter of the answers that *layer* has at hand."""
@@ -104,6 +105,7 @@ class Tally:
             cell.note = self._hits.append if watched else None
             if self._every != before:
                 cell.begin(self._every)
+        self._to_pass_over = gap(self._every)
 
     def look(self, cell: Cell, call: Call, outcome: Outcome) -> None:
         """Look at an answer at hand, as one of a sample."""
@@ -146,11 +148,12 @@ class Tally:
         else:
             counts.loads += 1
         self._waits.append(seconds)
-        if len(self._waits) >= _MAX_WAITS:
-            self._count_waits()
         if self.watched:
             self._waited(call, seconds)
-        if random.random() * self._every < 1.0:
+        self._to_pass_over -= 1
+        if self._to_pass_over < 0:
+            self._to_pass_over = gap(self._every)
+            self._count_waits()
             self._sample(call, outcome, layer)
 
     def failed(self, call: Call, error: BaseException, seconds: float) -> None:
