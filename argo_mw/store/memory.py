@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from attrs import define
-
 from argo_mw.base.clock import Clock, SystemClock
 from argo_mw.base.errors import BadParameter, Closed
 from argo_mw.store.limits import (
@@ -82,7 +80,7 @@ class MemoryShared:
         """Do as :meth:`create_many` does, with what is known to be fit for a store."""
         with self._open() as store:
             now = self._clock.monotonic()
-            return [_created(store, key, value, now, ttl) for key, value in items.items()]
+            return store.create(items, _expires(now, ttl), now)
 
     async def delete(self, keys: Sequence[str]) -> int:
         """See :meth:`argo_mw.plugin.Shared.delete`."""
@@ -266,11 +264,12 @@ class MemoryShared:
             await subscription.aclose()
         self._subscriptions.clear()
 
-    def _open(self) -> _Locked:
+    def _open(self) -> MemoryStore:
+        """Return the store, to be locked by ``with``."""
         if self._closed:
             msg = "the shared store was closed; open another one"
             raise Closed(msg)
-        return _Locked(self.store)
+        return self.store
 
     def _used(self, store: MemoryStore, key: str) -> MemoryEntry | None:
         entry = store.find(key, self._clock.monotonic())
@@ -285,37 +284,13 @@ class MemoryShared:
         store.put(key, MemoryEntry(value, _expires(now, ttl), fence), now)
 
 
-@define
-class _Locked:
-    """A store that is locked during a ``with`` block."""
-
-    _store: MemoryStore
-
-    def __enter__(self) -> MemoryStore:
-        self._store.lock.acquire()
-        return self._store
-
-    def __exit__(self, *error: object) -> None:
-        self._store.lock.release()
-
-
 def answers_at_once(shared: Shared) -> MemoryShared | None:
     """Return *shared* if it is this store and nothing else: what is derived from it may wait."""
     return shared if type(shared) is MemoryShared else None
 
 
-def _created(store: MemoryStore, key: str, value: bytes, now: float, ttl: float | None) -> bytes:
-    present = _bytes(store.find(key, now))
-    if present is not None:
-        return present
-    store.put(key, MemoryEntry(value, _expires(now, ttl)), now)
-    return value
-
-
 def _bytes(entry: MemoryEntry | None) -> bytes | None:
-    if entry is None:
-        return None
-    return entry.value if isinstance(entry.value, bytes) else b"%d" % entry.value
+    return None if entry is None else entry.as_bytes()
 
 
 def _count(entry: MemoryEntry | None) -> int | None:

@@ -11,6 +11,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from attrs import define, field
+from msgspec import Struct
 
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
@@ -24,13 +25,16 @@ _MAX_STALE_EXPIRIES: Final = 1_000
 log = Log("argo_mw")
 
 
-@define(eq=False)
-class MemoryEntry:
+class MemoryEntry(Struct, eq=False, gc=False):
     """A value, or a counter when *value* is an integer."""
 
     value: bytes | int
     expires: float
     fence: int = 0
+
+    def as_bytes(self) -> bytes:
+        """Return the value as a reader gets it."""
+        return self.value if isinstance(self.value, bytes) else b"%d" % self.value
 
 
 @define(eq=False)
@@ -90,6 +94,13 @@ class MemoryStore:
     _expiries: list[tuple[float, str]] = field(factory=list, init=False)
     _fence: int = field(default=0, init=False)
 
+    def __enter__(self) -> MemoryStore:
+        self.lock.acquire()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.release()
+
     def find(self, key: str, now: float) -> MemoryEntry | None:
         """Return the entry under *key* that has not expired."""
         entry = self.values.get(key) or self.counters.get(key)
@@ -102,6 +113,22 @@ class MemoryStore:
         """Keep *entry* under *key*, in place of an earlier one; make room first."""
         self.remove(key)
         self._drop_expired(now)
+        self._add(key, entry)
+
+    def create(self, items: Mapping[str, bytes], expires: float, now: float) -> list[bytes]:
+        """Keep those of *items* whose keys are free, and return what is under each key then."""
+        self._drop_expired(now)
+        present = []
+        for key, value in items.items():
+            entry = self.find(key, now)
+            if entry is None:
+                entry = MemoryEntry(value, expires)
+                self._add(key, entry)
+            present.append(entry.as_bytes())
+        return present
+
+    def _add(self, key: str, entry: MemoryEntry) -> None:
+        """Keep *entry* under *key*, which is free; make room first."""
         if isinstance(entry.value, int):
             self._refuse_when_full(self.counters)
             self.counters[key] = entry

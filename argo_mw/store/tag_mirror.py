@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Final
 
-from attrs import define, frozen
+from attrs import define
+from msgspec import Struct
 
 from argo_mw.base.entropy import random_bytes
 from argo_mw.store.tag_snapshot import Freshness, TagSnapshot, TagVersion
@@ -18,8 +19,7 @@ SOFT: Final = "tag:s:"
 KINDS: Final = (HARD, SOFT)
 
 
-@frozen
-class KnownVersions:
+class KnownVersions(Struct, frozen=True, gc=False):
     """A tag's versions in the mirror.
 
     Attributes:
@@ -93,6 +93,11 @@ class TagMirror:
     def get(self, name: str) -> KnownVersions | None:
         """Return the versions of the tag *name*, or ``None`` where they are not mirrored."""
         return self._known.get(name)
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Return those of *names* that are not mirrored."""
+        known = self._known
+        return [name for name in names if name not in known]
 
     def versions(self, names: Iterable[str]) -> tuple[TagVersion, ...] | None:
         """Return the versions of *names*, or ``None`` when one of them is not mirrored."""
@@ -256,6 +261,12 @@ def new_version() -> bytes:
 def first_version() -> bytes:
     """Return the version of a tag that has none: like :func:`new_version`, and begins with zero."""
     return b"\0" + random_bytes(7)
+
+
+def first_versions() -> tuple[bytes, bytes]:
+    """Return a hard and a soft :func:`first_version`, of one draw."""
+    drawn = random_bytes(14)
+    return b"\0" + drawn[:7], b"\0" + drawn[7:]
 
 
 def is_first(version: bytes) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextvars import Context
 from typing import Final
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.store.health import Ability, StoreHealth
@@ -23,6 +23,7 @@ from argo_mw.store.tag_mirror import (
     KnownVersions,
     TagMirror,
     first_version,
+    first_versions,
     name_of,
     new_version,
 )
@@ -61,7 +62,8 @@ class TagReader:
     @property
     def must_read(self) -> bool:
         """Whether the store can be read, and the mirror proves nothing: no messages arrive."""
-        return not self._health.allows(Ability.HEAR) and self._health.allows(Ability.READ)
+        refused = self._health.refused
+        return bool(refused) and Ability.HEAR in refused and Ability.READ not in refused
 
     def prefetch(self, names: Iterable[str]) -> None:
         """Begin to read those of *names* that are not mirrored; later reads of them wait for it."""
@@ -106,9 +108,10 @@ class TagReader:
         """
         if self._at_once is None or self._health.refused or self._writer.pending:
             return False
-        get = self._mirror.get
-        missing = [name for name in names if get(name) is None]
-        offered = {kind + name: first_version() for name in missing for kind in KINDS}
+        missing = self._mirror.missing(names)
+        offered: dict[str, bytes] = {}
+        for name in missing:
+            offered[HARD + name], offered[SOFT + name] = first_versions()
         present = self._at_once.create_at_once(offered, TAG_TTL)
         stored = zip(offered.items(), present, strict=True)
         created = [key for (key, version), had in stored if had == version]
@@ -212,7 +215,7 @@ class TagReader:
         if before is None or before.differs(known):
             return known
         # No version ever comes back, so an equal one was not replaced in between either.
-        return evolve(known, since=before.since)
+        return replace(known, since=before.since)
 
     async def _create(self, keys: list[str]) -> Mapping[str, bytes]:
         """Return the versions that the store has under *keys*; nothing if it refuses writes."""
