@@ -5,7 +5,7 @@ The proof at the top of ``tag_versions.py`` refers to this module as the mirror.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Final
 
 from attrs import define
@@ -71,6 +71,7 @@ class TagMirror:
         on_change: Called whenever :meth:`compare` may come to another result than before.
 
     Attributes:
+        banned: The names of tags that make every entry a miss.
         ticks: A number that grows whenever something is read, replaced or forgotten.
         era: A number that grows whenever everything is forgotten.
         names: Those of the tags whose versions are mirrored now.
@@ -81,7 +82,7 @@ class TagMirror:
         self.era = 0
         self._max_tags = max_tags
         self._on_change = on_change
-        self._banned: frozenset[str] = frozenset()
+        self.banned: frozenset[str] = frozenset()
         self._known: dict[str, KnownVersions] = {}
         self.names: Set[str] = self._known.keys()
         self._offers: dict[str, KnownVersions] = {}
@@ -109,6 +110,16 @@ class TagMirror:
             versions.append((name, known.hard, known.soft))
         return tuple(versions)
 
+    def known(self, names: Sequence[str]) -> Mapping[str, KnownVersions] | None:
+        """Return what is known of *names*, or ``None`` when one of them is not mirrored."""
+        found = {}
+        for name in names:
+            known = self._known.get(name)
+            if known is None:
+                return None
+            found[name] = known
+        return found
+
     def compare(
         self, tag_snapshot: TagSnapshot, current: Mapping[str, KnownVersions] | None = None
     ) -> Freshness:
@@ -120,7 +131,7 @@ class TagMirror:
         verdict = Freshness.FRESH
         for name, hard, soft in tag_snapshot.versions:
             known = current.get(name)
-            if not hard or name in self._banned or (known is not None and known.hard != hard):
+            if not hard or name in self.banned or (known is not None and known.hard != hard):
                 return Freshness.MISS
             if known is None:
                 verdict = Freshness.UNKNOWN
@@ -130,12 +141,12 @@ class TagMirror:
 
     def ban(self, names: Iterable[str]) -> None:
         """Count every entry with one of *names* as changed, whatever its versions; no others."""
-        self._banned = frozenset(names)
+        self.banned = frozenset(names)
         self._on_change()
 
     def bans(self, tag_snapshot: TagSnapshot) -> bool:
         """Return whether *tag_snapshot* has a tag that is banned."""
-        return any(version[0] in self._banned for version in tag_snapshot.versions)
+        return any(version[0] in self.banned for version in tag_snapshot.versions)
 
     def made_up(self, key: str) -> bytes:
         """Return the version under *key* that was made up here and not replaced since, if any."""

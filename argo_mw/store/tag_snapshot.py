@@ -8,7 +8,7 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Any, Final
 
-from attrs import define, field
+from msgspec import Struct
 
 from argo_mw.base.errors import BadParameter
 
@@ -35,8 +35,7 @@ class Freshness(Enum):
     """Not known without asking the store: :meth:`TagVersions.check` does."""
 
 
-@define(eq=False)
-class TagSnapshot:
+class TagSnapshot(Struct, eq=False, gc=False):
     """The versions that the tags of an entry had before its load began.
 
     Attributes:
@@ -44,10 +43,10 @@ class TagSnapshot:
     """
 
     versions: tuple[TagVersion, ...]
-    _era: int = field(repr=False)
-    _born: int = field(repr=False)
-    _judged_at: int = field(default=-1, init=False, repr=False)
-    _verdict: Freshness = field(default=Freshness.UNKNOWN, init=False, repr=False)
+    _era: int
+    _born: int
+    _judged_at: int = -1
+    _verdict: Freshness = Freshness.UNKNOWN
 
     @property
     def tags(self) -> frozenset[str]:

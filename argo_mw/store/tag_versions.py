@@ -49,21 +49,14 @@ Each process mirrors the versions it needs (``tag_mirror.py``), a reader reads t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterable, Set
+from typing import Any, Final
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.store.health import PROBE, Ability, StoreHealth
 from argo_mw.store.protocol import Shared, Subscription
-from argo_mw.store.tag_mirror import (
-    HARD,
-    SOFT,
-    KnownVersions,
-    TagMirror,
-    name_of,
-    new_version,
-)
+from argo_mw.store.tag_mirror import HARD, SOFT, TagMirror, name_of, new_version
 from argo_mw.store.tag_reader import TagReader
 from argo_mw.store.tag_snapshot import (
     EVERYTHING,
@@ -256,7 +249,10 @@ class TagVersions:
         if versions is None:
             known = await self._reader.read(names)
             versions = tuple((name, known[name].hard, known[name].soft) for name in names)
-        return TagSnapshot(versions, era, born)
+            return TagSnapshot(versions, era, born)
+        # What was mirrored a moment ago need not be compared with the mirror, but for bans.
+        judged_at = -1 if self._mirror.banned else self._changes
+        return TagSnapshot(versions, era, born, judged_at, Freshness.FRESH)
 
     async def extend(
         self,
@@ -276,24 +272,25 @@ class TagVersions:
             recorded: Versions of some tags from before what depends on them was loaded, such as
                 :attr:`~argo_mw.Outcome.versions`: they count, whenever they were mirrored.
         """
-        # A tag that was recorded with two versions has changed in between; both are compared.
-        versions = dict.fromkeys((*tag_snapshot.versions, *recorded))
+        versions = tag_snapshot.versions
+        if recorded:
+            # A tag that was recorded with two versions has changed in between; both are compared.
+            versions = tuple(dict.fromkeys((*versions, *recorded)))
         have = {version[0] for version in versions}
         late = [name for name in names_of(tags) if name not in have]
-        known = await self._known(late)
+        known = None if self._reader.must_read else self._mirror.known(late)
+        as_mirrored = known is not None and not recorded and not self._mirror.banned
+        if known is None:
+            known = await self._reader.read(late)
         for name in late:
             found = known[name]
             held = found.held_at(tag_snapshot._born)
-            versions[(name, found.hard, found.soft) if held else (name, b"", b"")] = None
-        return TagSnapshot(tuple(versions), tag_snapshot._era, tag_snapshot._born)
-
-    async def _known(self, names: Sequence[str]) -> Mapping[str, KnownVersions]:
-        """Return the versions of *names*, which nearly always are mirrored."""
-        if not self._reader.must_read:
-            known = {name: self._mirror.get(name) for name in names}
-            if None not in known.values():
-                return cast("Mapping[str, KnownVersions]", known)
-        return await self._reader.read(names)
+            versions += ((name, found.hard, found.soft) if held else (name, b"", b""),)
+            as_mirrored = as_mirrored and held
+        extended = TagSnapshot(versions, tag_snapshot._era, tag_snapshot._born)
+        if as_mirrored:  # what was added changes no verdict
+            extended._judged_at, extended._verdict = tag_snapshot._judged_at, tag_snapshot._verdict
+        return extended
 
     def adopt(self, versions: Iterable[Any]) -> TagSnapshot:
         """Return the tag snapshot of an entry that was just read from the store.
