@@ -134,17 +134,18 @@ class Outcome(Struct, frozen=True):
         """Return a copy with *changes* to its attributes."""
         return replace(self, **changes)
 
-    def shaped_by(self, layer: str, note: str = "") -> Outcome:
+    def shaped_by(self, layer: str, note: str = "", **changes: object) -> Outcome:
         """Return a copy that names *layer* as having served or shaped it; *note* says why.
 
-        The tag ``layer:NAME`` is added, so that rolling the layer back can invalidate what it
-        served.
+        *changes* are those to other attributes, as for :meth:`evolve`. The tag ``layer:NAME`` is
+        added, so that rolling the layer back can invalidate what it served.
         """
         return replace(
             self,
             via=(*self.via, layer),
             tags=self.tags | {f"layer:{layer}"},
             notes=(*self.notes, Note(layer, note)) if note else self.notes,
+            **changes,
         )
 
     def _repr_html_(self) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from operator import itemgetter
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve
+from msgspec import Struct
 
 from argo_mw.plugin import (
     ASKED_AT,
@@ -21,9 +23,8 @@ from argo_mw.plugin import (
     Outcome,
     Stream,
 )
-from argo_mw.store import TagSnapshot
 from argo_mw_adaptive_ttl.bars import read_bars
-from argo_mw_adaptive_ttl.calendars import UNKNOWN, Calendars
+from argo_mw_adaptive_ttl.calendars import UNKNOWN, Calendar, Calendars
 from argo_mw_adaptive_ttl.config import AdaptiveTtlConfig, OperationConfig
 from argo_mw_adaptive_ttl.policy import Policy, RefreshPolicy, Situation, TtlDecision
 from argo_mw_adaptive_ttl.refresher import Refresher
@@ -44,8 +45,7 @@ def price_tag(subject: str) -> str:
     return f"price:{subject}"
 
 
-@frozen
-class _Life:
+class _Life(Struct, frozen=True, eq=False):
     """How long an answer is to live.
 
     Attributes:
@@ -113,9 +113,11 @@ class AdaptiveTtl:
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """Return the answer of *call_next* with its time to live."""
         subject = call.subject
-        if subject:
+        if subject and not self._is_prepared(subject, self._clock.time()):
             await self._prepare(subject)
-        price = await self._price_versions(call)
+        price = None
+        if self._expires_early(call):
+            price = await self._context.tag_versions.load([price_tag(subject)])
         asked_at = self._clock.time()
         outcome = await call_next(call)
         if isinstance(outcome.value, Stream):
@@ -132,7 +134,7 @@ class AdaptiveTtl:
         Learning goes on as when the layer acts, but from more answers: those, too, that a longer
         life would have saved.
         """
-        if call.subject:
+        if call.subject and not self._is_prepared(call.subject, self._clock.time()):
             await self._prepare(call.subject)
         kept, why = (None, "") if call.refresh else await self._in_shadow.find(call)
         if not call.refresh:
@@ -157,9 +159,11 @@ class AdaptiveTtl:
             with suppress(ConfigError):
                 self.calendars.of(call.subject, self._clock.time())
         revealed = self._reveals.get(call.operation.name, _is_price(call))
-        decision = self._decide(call, self._situation(call, revealed=revealed))
-        ttl, by = self._limited(call, decision.ttl, _NO_ANSWER)
-        return self._note(call, decision, ttl, by)
+        fixed = self._fixed(call)
+        situation = self._situation(call, self._clock.time(), revealed=revealed)
+        decision = self._decide(situation, fixed)
+        ttl, by = self._limited(call, decision.ttl, fixed, _NO_ANSWER)
+        return self._note(situation, decision, ttl, by)
 
     # -- life ------------------------------------------------------------------------------
 
@@ -204,21 +208,20 @@ class AdaptiveTtl:
 
     # -- before the load -----------------------------------------------------------------------
 
+    def _is_prepared(self, subject: str, now: float) -> bool:
+        """Return whether the calendar of *subject* is at hand, or known not to be had."""
+        calendar = self.calendars.ready(subject, now)
+        if calendar is None:
+            return self.calendars.lacks(subject, now)
+        if _is_unknown(calendar) and not self._first_unknown:
+            self._say_unknown(subject)
+        return True
+
     async def _prepare(self, subject: str) -> None:
         """Compute the calendar of *subject* off the event loop, once for all callers that wait."""
         now, calendars = self._clock.time(), self.calendars
-
-        if calendars.name_of(subject) == UNKNOWN:
-            self._say_unknown(subject)
-            return
-
-        def settled() -> bool:
-            return calendars.ready(subject, now) is not None or calendars.lacks(subject, now)
-
-        if settled():
-            return
         async with self._computing:
-            if settled():
+            if self._is_prepared(subject, now):
                 return
             try:
                 await asyncio.to_thread(calendars.of, subject, now)
@@ -228,8 +231,6 @@ class AdaptiveTtl:
 
     def _say_unknown(self, subject: str) -> None:
         """Log the first symbol whose market is not known; the notes of answers tell of each."""
-        if self._first_unknown:
-            return
         self._first_unknown = subject
         self._context.warn_once(
             NAME,
@@ -237,12 +238,11 @@ class AdaptiveTtl:
             "others: name their calendars in [plugins.adaptive_ttl.calendars]",
         )
 
-    async def _price_versions(self, call: Call) -> TagSnapshot | None:
-        """Return the tag of prices that may expire early: not of those whose TTL is fixed."""
-        subject = call.subject
-        if self.refresher is None or not subject or not _is_price(call) or self._fixed(call):
-            return None
-        return await self._context.tag_versions.load([price_tag(subject)])
+    def _expires_early(self, call: Call) -> bool:
+        """Return whether *call* asks for prices that may expire early: their TTL is not fixed."""
+        if self.refresher is None or not call.subject or not _is_price(call):
+            return False
+        return self._fixed(call) is None
 
     # -- after the load ------------------------------------------------------------------------
 
@@ -268,7 +268,7 @@ class AdaptiveTtl:
         life = self._life(call, outcome, asked_at)
         if life.revealed:
             self._schedule(self.refresher, call.subject, life)
-        return outcome.evolve(expires_at=life.ends).shaped_by(NAME, life.why)
+        return outcome.shaped_by(NAME, life.why, expires_at=life.ends)
 
     def _life(self, call: Call, outcome: Outcome, asked_at: float) -> _Life:
         """Return how long *outcome* is to live, which has just come and was asked for then."""
@@ -277,29 +277,27 @@ class AdaptiveTtl:
             revealed = self._learn(call.subject, outcome)
             self._reveals[call.operation.name] = revealed
         now = self._clock.time()
-        situation = self._situation(call, revealed=revealed, asked_at=asked_at)
+        situation = self._situation(call, now, revealed=revealed, asked_at=asked_at)
         if revealed and situation.symbol is not None and self._refresh_policy is not None:
             self._refresh_policy.record_fetch(situation.symbol)
-        decision = self._decide(call, situation)
-        ttl, by = self._limited(call, decision.ttl, outcome)
-        note = self._note(call, decision, ttl, by)
+        fixed = self._fixed(call)
+        decision = self._decide(situation, fixed)
+        ttl, by = self._limited(call, decision.ttl, fixed, outcome)
+        note = self._note(situation, decision, ttl, by)
         return _Life(ttl, now + ttl, decision.recheck, note, revealed)
 
-    def _decide(self, call: Call, situation: Situation) -> TtlDecision:
+    def _decide(self, situation: Situation, fixed: tuple[float, str] | None) -> TtlDecision:
         """Return the policy's decision, without a recheck where the TTL is fixed."""
         decision = self._policy.decide(situation)
-        return decision if self._fixed(call) is None else evolve(decision, recheck=None)
+        return decision if fixed is None else evolve(decision, recheck=None)
 
-    def _note(self, call: Call, decision: TtlDecision, ttl: float, by: str) -> str:
+    def _note(self, situation: Situation, decision: TtlDecision, ttl: float, by: str) -> str:
         first = ttl
         if decision.recheck is not None:
             first = min(ttl, decision.recheck - self._clock.time())
         quiet = f", {ttl:.0f} s if its peers stay quiet" if first < ttl else ""
-        return f"{decision.why()}{self._unknown(call.subject)} → {first:.0f} s{quiet}{by}"
-
-    def _unknown(self, subject: str) -> str:
-        known = not subject or self.calendars.name_of(subject) != UNKNOWN
-        return "" if known else " (its market is not known)"
+        market = " (its market is not known)" if _is_unknown(situation.calendar) else ""
+        return f"{decision.why()}{market} → {first:.0f} s{quiet}{by}"
 
     def _asked_at(self, call: Call) -> float:
         """Return when *call*, which was asked already, was asked, in seconds since the epoch."""
@@ -308,8 +306,9 @@ class AdaptiveTtl:
             return now
         return now - max(0.0, self._clock.monotonic() - asked_at)
 
-    def _situation(self, call: Call, *, revealed: bool, asked_at: float | None = None) -> Situation:
-        now = self._clock.time()
+    def _situation(
+        self, call: Call, now: float, *, revealed: bool, asked_at: float | None = None
+    ) -> Situation:
         subject = call.subject
         data_type = call.operation.data_type
         if not subject:
@@ -318,14 +317,15 @@ class AdaptiveTtl:
         asked_at = now if asked_at is None else asked_at
         return Situation(data_type, subject, now, calendar, symbol, revealed, asked_at)
 
-    def _limited(self, call: Call, ttl: float, outcome: Outcome) -> tuple[float, str]:
+    def _limited(
+        self, call: Call, ttl: float, fixed: tuple[float, str] | None, outcome: Outcome
+    ) -> tuple[float, str]:
         """Return *ttl* within the limits of caller, upstream and operation, and which one binds.
 
         A fixed time decides, the caller's before the operation's, unless the answer lacks something
         or is out of date already, because its upstream forbids keeping it or it was made of an old
         answer. Of the limits, the least holds.
         """
-        fixed = self._fixed(call)
         now = self._clock.time()
         over = outcome.expires_at is not None and outcome.expires_at <= now
         if fixed is not None and not outcome.lacks and not over:
@@ -340,7 +340,7 @@ class AdaptiveTtl:
             caps.append((limits.max_ttl, ", capped by the operation"))
         if call.max_age is not None:
             caps.append((call.max_age, ", capped by the caller"))
-        return min([(ttl, ""), *caps], key=lambda cap: cap[0])
+        return min([(ttl, ""), *caps], key=itemgetter(0))
 
     def _fixed(self, call: Call) -> tuple[float, str] | None:
         """Return the TTL that holds whatever the policy decides, and who has fixed it."""
@@ -376,6 +376,10 @@ class AdaptiveTtl:
     async def _expire(self) -> None:
         moved, self._moved = self._moved, set()
         await self._context.expire([price_tag(name) for name in sorted(moved)])
+
+
+def _is_unknown(calendar: Calendar | None) -> bool:
+    return calendar is not None and calendar.name == UNKNOWN
 
 
 def _is_price(call: Call) -> bool:

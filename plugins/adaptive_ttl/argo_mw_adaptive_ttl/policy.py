@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol, runtime_checkable
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from argo_mw.plugin import Context
 from argo_mw_adaptive_ttl.calendars import Calendar, Phase
@@ -16,7 +16,8 @@ from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 SIGMA: Final = "\N{GREEK SMALL LETTER SIGMA}"
 
 
-@frozen(eq=False)
+# Not frozen, as what follows: that takes 0.4 to 1 µs more, a tenth of the time to decide.
+@define(eq=False)
 class Situation:
     """What is known about a fresh answer.
 
@@ -58,7 +59,6 @@ class Situation:
         return Phase.OPEN if self.calendar is None else self.calendar.phase(self.now)
 
 
-# Not frozen: that takes 0.4 µs more, a tenth of the time to decide.
 @define
 class TtlDecision:
     """How long an answer lives.
