@@ -242,9 +242,11 @@ class TagWriter:
             origin, *keys = _decode(message)
         except (ValueError, msgspec.DecodeError) as error:
             raise ValueError(_NOT_AN_ANNOUNCEMENT) from error
+        if origin == self._origin:
+            return []
         if not all(key.startswith(KINDS) for key in keys):
             raise ValueError(_NOT_AN_ANNOUNCEMENT)
-        return [] if origin == self._origin else keys
+        return keys
 
     def announced(self, key: str) -> None:
         """Take into account that another process has replaced the version under *key*."""
