@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from typing import TypeVar
 
 from argo_mw.base.errors import Closed
@@ -59,6 +60,7 @@ class Tasks:
         *,
         context: Context | None = None,
         of_call: bool = False,
+        on_end: Callable[[asyncio.Task[T]], None] | None = None,
     ) -> asyncio.Task[T]:
         """Run *code* in a task called *name*; an exception that it raises is logged.
 
@@ -72,6 +74,8 @@ class Tasks:
             context: The context to run in instead.
             of_call: Whether it is part of a call, such as its request. Shutdown ends those first,
                 while what their end has to record can still be written.
+            on_end: Called with the task once it has ended, in its context; also with one that was
+                cancelled before its first step.
 
         Raises:
             Closed: The owner has been shut down.
@@ -88,7 +92,9 @@ class Tasks:
             self._of_calls.add(task)
         elif starter := _STARTER.get():
             self._started_by[task] = starter
-        task.add_done_callback(self._on_end)
+        # One callback: each is a turn of the loop's queue.
+        ended = self._on_end if on_end is None else partial(self._on_end_then, on_end)
+        task.add_done_callback(ended, context=context)
         return task
 
     def finish(self, name: str, code: Coroutine[object, object, T]) -> asyncio.Future[T | None]:
@@ -112,7 +118,13 @@ class Tasks:
         task.add_done_callback(self._on_end)
         return task
 
-    def _on_end(self, task: asyncio.Task[object]) -> None:
+    def _on_end_then(
+        self, on_end: Callable[[asyncio.Task[T]], None], task: asyncio.Task[T]
+    ) -> None:
+        self._on_end(task)
+        on_end(task)
+
+    def _on_end(self, task: asyncio.Task[T]) -> None:
         self._running.discard(task)
         self._of_calls.discard(task)
         self._finishing.discard(task)

@@ -49,6 +49,7 @@ class Coalesce:
     def __init__(self, context: Context, *, failure_ttl: float, max_flights: int) -> None:
         self._context = context
         self._clock = context.clock
+        self._announce = context.announce
         self._failure_ttl = failure_ttl
         self._max_flights = max_flights
         self._flights: dict[str, Flight] = {}
@@ -58,7 +59,7 @@ class Coalesce:
         if _is_alone(call):
             return await call_next(call)
         key = flight_key(call)
-        flight = await self._current(key)
+        flight = await self._current(key) if key in self._flights else None
         if flight is not None:
             return await self._wait(flight, call)
         if len(self._flights) >= self._max_flights:
@@ -97,7 +98,7 @@ class Coalesce:
 
     def _wait(self, flight: Flight, call: Call) -> Coroutine[object, object, Outcome]:
         if self._context.events.calls:
-            self._context.announce(NAME, "joined", call)
+            self._announce(NAME, "joined", call)
         return _wait_in(flight, call)
 
     async def _current(self, key: str) -> Flight | None:
@@ -141,19 +142,16 @@ class Coalesce:
             self._fly(key, flight, call, call_next, timeout),
             context=context,
             of_call=True,
+            on_end=partial(self._on_end, flight, call),
         )
         # Announced here, not by the task: callers may join before that has begun to run.
-        context.run(self._announce, "flight began", call)
-        flight.task.add_done_callback(partial(self._on_end, flight, call), context=context)
+        context.run(self._announce, NAME, "flight began", call)
         return flight
 
     def _on_end(self, flight: Flight, call: Call, task: asyncio.Task[None]) -> None:
         self._context.claims.leave(call)
         if not flight.landed:  # cancelled before its first step
-            self._announce("flight failed", call, "cancelled")
-
-    def _announce(self, action: str, call: Call, detail: str = "") -> None:
-        self._context.announce(NAME, action, call, detail)
+            self._announce(NAME, "flight failed", call, "cancelled")
 
     async def _fly(
         self, key: str, flight: Flight, call: Call, call_next: Next, timeout: float
@@ -172,18 +170,18 @@ class Coalesce:
             self._fail(key, flight, call, error)
         except BaseException as error:
             failed = is_failure(error)
-            self._announce("flight failed", call, "cancelled")
+            self._announce(NAME, "flight failed", call, "cancelled")
             self._forget(key, flight)
             flight.fail(_cancelled_itself(call, error) if failed else _stopped(call))
             if not failed:
                 raise
         else:
-            self._announce("flight landed", call)
+            self._announce(NAME, "flight landed", call)
             self._forget(key, flight)
             flight.land(outcome)
 
     def _fail(self, key: str, flight: Flight, call: Call, error: Exception) -> None:
-        self._announce("flight failed", call, str(error))
+        self._announce(NAME, "flight failed", call, str(error))
         failure_ttl = 0.0 if call.extensions.get(OWN_FAILURES) is True else self._failure_ttl
         flight.failed_until = self._clock.monotonic() + failure_ttl
         flight.fail(error)
