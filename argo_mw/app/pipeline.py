@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from argo_mw.app.call_cache import CallCache
 from argo_mw.app.names import unknown_operation
@@ -84,6 +84,16 @@ class Pipeline:
     calls: CallCache
     candidates: Mapping[str, tuple[str, ...]]
     constant_candidates: Mapping[str, tuple[str, ...] | None]
+    _constant_upstreams: Mapping[str, tuple[Upstream, ...]] = field(init=False)
+
+    @_constant_upstreams.default
+    def _of_constant_candidates(self) -> Mapping[str, tuple[Upstream, ...]]:
+        constant = self.constant_candidates.items()
+        return {
+            operation: tuple(self.upstreams[name].upstream for name in names)
+            for operation, names in constant
+            if names is not None
+        }
 
     @property
     def layers(self) -> Iterable[Layer]:
@@ -124,6 +134,9 @@ class Pipeline:
 
     def upstreams_for(self, call: Call) -> Sequence[Upstream]:
         """Return the upstreams that may answer *call*, in their configured order."""
+        constant = self._constant_upstreams.get(call.operation.name)
+        if constant is not None:
+            return constant
         return [self.upstreams[name].upstream for name in self.names_for(call)]
 
     def tally_of(self, call: Call) -> Tally | None:

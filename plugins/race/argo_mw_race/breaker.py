@@ -96,10 +96,11 @@ class Breaker:
     def settle(self, request: Request, result: Result) -> None:
         """Learn from the *result* of *request*."""
         seconds = self._clock.monotonic() - self._started.pop(id(request))
-        health = assess(result, timed_out=seconds >= _TIMED_OUT * request.upstream.timeout)
-        if all(call.operation.kind == "compute" for call in request.calls):
+        if request.calls[0].operation.kind == "compute":  # as of all its calls
             # A computation fails through the calls that it makes; their upstreams have breakers.
-            health = "unknown"
+            health: Health = "unknown"
+        else:
+            health = assess(result, timed_out=seconds >= _TIMED_OUT * request.upstream.timeout)
         if request is self._probe:
             self._probe = None
             self._settle_probe(health)
@@ -146,7 +147,7 @@ def assess(result: Result, *, timed_out: bool) -> Health:
     A request that was cancelled shows nothing, unless it had reached its own timeout; neither does
     a pushback, which quotas handle. An upstream that rejects the question is healthy.
     """
-    found = {_assess(one, timed_out) for one in result}
+    found = [_assess(one, timed_out) for one in result]
     if "healthy" in found:
         return "healthy"
     return "failed" if "failed" in found else "unknown"

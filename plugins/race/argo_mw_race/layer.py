@@ -34,6 +34,8 @@ class Race:
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """Return the winner's outcome."""
+        if len(self._context.upstreams(call)) < 2:
+            return await call_next(call)
         ranking = self.ranking(call.operation)
         strategy = self._strategy(call, ranking)
         able, unsupported = self._upstreams(call)
