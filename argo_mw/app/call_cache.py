@@ -87,7 +87,9 @@ class CallCache:
 
 def _is_short(values: Iterable[object]) -> bool:
     """Return whether *values* are scalars that take little memory."""
-    return all(
-        type(value) in _SCALARS and (not isinstance(value, str | bytes) or len(value) <= _MAX_TEXT)
-        for value in values
-    )
+    for value in values:
+        if type(value) not in _SCALARS:
+            return False
+        if isinstance(value, str | bytes) and len(value) > _MAX_TEXT:
+            return False
+    return True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from argo_mw.base.cancellation import described, is_failure
 from argo_mw.base.errors import ArgoError, LayerUnavailable, PluginError
 from argo_mw.model.call import Call
@@ -13,25 +15,22 @@ from argo_mw.model.outcome import Outcome
 Report = Callable[[Layer, Call, BaseException], None]
 
 
-class _Link:
+class _Link(Struct, eq=False):
     """The ``call_next`` of one layer for one call, which records what came back through it."""
 
-    __slots__ = ("_layer", "called", "inner", "outcome", "raised")
-
-    def __init__(self, layer: Layer, inner: Next) -> None:
-        self._layer = layer
-        self.inner = inner
-        self.called = False
-        self.outcome: Outcome | None = None
-        self.raised: BaseException | None = None
+    layer: Layer
+    inner: Next
+    called: bool = False
+    outcome: Outcome | None = None
+    raised: BaseException | None = None
 
     async def __call__(self, call: Call) -> Outcome:
-        if self.called and not self._layer.fans_out:
+        if self.called and not self.layer.fans_out:
             msg = (
-                f"layer {self._layer.name!r} awaited call_next twice; a layer that fans out "
+                f"layer {self.layer.name!r} awaited call_next twice; a layer that fans out "
                 "must declare it with Layer(fans_out=True)"
             )
-            raise PluginError(msg, plugin=self._layer.name)
+            raise PluginError(msg, plugin=self.layer.name)
         self.called = True
         try:
             self.outcome = outcome = await self.inner(call)
