@@ -173,8 +173,11 @@ class Engine:
                 left = deadline - self.clock.monotonic()
             else:
                 outcome = await self._within(call, variant, deadline, missed)
+        except TimeLimitExceeded:
+            outcome = self._stand_in(call, variant, started)
         except BaseException as error:
-            outcome = self._stand_in(call, variant, started, error)
+            self._failed(call, variant, started, error)
+            raise
         finally:
             for _, not_needed in pending:
                 not_needed.close()
@@ -208,24 +211,22 @@ class Engine:
         entered = variant.run(call.evolve(deadline=deadline, missed=missed))
         return fail_at(entered, deadline, self.clock)
 
-    def _stand_in(
-        self, call: Call, variant: Variant, started: float, error: BaseException
-    ) -> Outcome:
-        """Return the old answer that stands in for one that *error* has kept from coming.
+    def _stand_in(self, call: Call, variant: Variant, started: float) -> Outcome:
+        """Return the old answer that stands in for one that did not come in time.
 
         Raises:
-            DeadlineExceeded: The answer did not come in time, and there is no old one.
-            BaseException: *error*, unless it is that.
+            DeadlineExceeded: There is none.
         """
-        if isinstance(error, TimeLimitExceeded):
-            standing_in = None if call.refresh or not variant.stand_in else variant.stand_in(call)
-            if standing_in is not None:
-                return standing_in
-            late = self._too_late(call, started)
-            self._failed(call, variant, started, late)
-            raise late from None
-        self._failed(call, variant, started, error)
-        raise error
+        standing_in = None if call.refresh or not variant.stand_in else variant.stand_in(call)
+        if standing_in is None:
+            raise self._missed(call, variant, started) from None
+        return standing_in
+
+    def _missed(self, call: Call, variant: Variant, started: float) -> DeadlineExceeded:
+        """Count that *call* was not answered in time; return the error that says so."""
+        late = self._too_late(call, started)
+        self._failed(call, variant, started, late)
+        return late
 
     async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
         """Return the answer to a question that *parent* depends on."""

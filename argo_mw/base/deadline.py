@@ -64,6 +64,8 @@ def fail_at(
         raise
     finally:
         timer.cancel()
+        # They know the task, which keeps the error that it ends in, and with it this frame.
+        del alarm, timer
 
 
 def limited_wait(

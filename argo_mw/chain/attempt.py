@@ -125,9 +125,7 @@ class UpstreamCaller:
             if complaint is not None:
                 raise self._invalid(call, complaint)
         except TimeLimitExceeded as error:
-            late = self._too_late(call, started, deadline)
-            tried.append(self._ended(call, started, "timeout", str(late)))
-            raise late from error
+            raise self._too_late(call, started, deadline, tried) from error
         except BaseException as error:
             if isinstance(error, ArgoError):
                 hide_causes(error)
@@ -169,12 +167,19 @@ class UpstreamCaller:
             attempts=attempts,
         )
 
-    def _too_late(self, call: Call, started: float, deadline: float) -> ArgoError:
+    def _too_late(
+        self, call: Call, started: float, deadline: float, tried: list[Attempt]
+    ) -> ArgoError:
+        """Add an attempt whose time was up to *tried*, and return its error."""
         waited = self._clock.monotonic() - started
         msg = f"upstream {self._upstream.name!r} did not answer within {waited:.3g} s"
+        late: ArgoError
         if deadline == call.deadline:
-            return DeadlineExceeded(f"{msg}, the caller's deadline")
-        return UpstreamError(msg, upstream=self._upstream.name)
+            late = DeadlineExceeded(f"{msg}, the caller's deadline")
+        else:
+            late = UpstreamError(msg, upstream=self._upstream.name)
+        tried.append(self._ended(call, started, "timeout", str(late)))
+        return late
 
     def _invalid(self, call: Call, complaint: str) -> InvalidAnswer:
         msg = f"upstream {self._upstream.name!r} gave no answer to {call.label}: {complaint}"

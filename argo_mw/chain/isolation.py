@@ -34,7 +34,7 @@ class _Link(Struct, eq=False):
         self.called = True
         try:
             self.outcome = outcome = await self.inner(call)
-        except BaseException as error:
+        except Exception as error:  # a cancellation is nothing that a layer may fall back on
             self.raised = error
             raise
         return outcome
@@ -55,6 +55,8 @@ def isolate(layer: Layer, inner: Next, report: Report) -> Next:
             outcome: object = await middleware(call, link)
         except BaseException as error:
             if error is link.raised or not is_failure(error):
+                # Else its traceback, which knows this frame, would keep itself alive.
+                link.raised = None
                 raise
             if isinstance(error, ArgoError) and not isinstance(error, PluginError):
                 raise

@@ -68,13 +68,15 @@ class Sender:
             if isinstance(outcome.value, Stream):
                 self._answering.read_streams(call, under_way, (outcome,))
         except BaseException as error:
-            ours = self._as_ours(error)
-            self._tallies.sent(self.upstream, call, _ending(error, ours), 1.0, began)
+            # No further name for an error here: it and this frame would keep each other alive, with
+            # all that they hold, until the garbage collector runs.
+            foreign = _is_foreign(error)
+            self._tallies.sent(self.upstream, call, self._ending(error), 1.0, began)
             if request is not None or sent is not None:
-                await self._settle(request, sent, (_ending(error, ours),))
-            if ours is error:
-                raise
-            raise ours from error
+                await self._settle(request, sent, (self._ending(error),))
+            if foreign:
+                raise self._failure(error) from error
+            raise
         self._tallies.sent(self.upstream, call, outcome, 1.0, began)
         if request is not None or sent is not None:
             await self._settle(request, sent, (outcome,))
@@ -104,15 +106,12 @@ class Sender:
             answers = [self._each(answer) for answer in answers]
             self._answering.read_streams(calls[0], under_way, answers)
         except BaseException as error:
-            ours = self._as_ours(error)
-            ended = (_ending(error, ours),) * len(calls)
-            self._tallies.sent_many(self.upstream, calls, ended, began)
-            await self._settle(request, sent, ended)
-            if ours is error:
-                raise
-            raise ours from error
-        self._tallies.sent_many(self.upstream, calls, answers, began)
-        await self._settle(request, sent, answers)
+            foreign = _is_foreign(error)
+            await self._end_many(request, sent, (self._ending(error),) * len(calls), began)
+            if foreign:
+                raise self._failure(error) from error
+            raise
+        await self._end_many(request, sent, answers, began)
         return answers
 
     async def charge_extra(self, call: Call) -> None:
@@ -154,6 +153,13 @@ class Sender:
         """Let the guards that *reserved* give back what they took; *request* is not sent."""
         if reserved:
             await self._finish([guard.release(request) for guard in reversed(reserved)])
+
+    async def _end_many(
+        self, request: Request, sent: SentRequest | None, result: Result, began: float
+    ) -> None:
+        """Count a request of several calls, which *began* then and ended in *result*; settle it."""
+        self._tallies.sent_many(self.upstream, request.calls, result, began)
+        await self._settle(request, sent, result)
 
     async def _settle(
         self, request: Request | None, sent: SentRequest | None, result: Result
@@ -215,8 +221,9 @@ class Sender:
         )
         return UpstreamError(msg, upstream=self.upstream.name)
 
-    def _as_ours(self, error: BaseException) -> BaseException:
-        if isinstance(error, ArgoError) or not is_failure(error):
+    def _ending(self, error: BaseException) -> BaseException:
+        """Return what a request ended in: *error*, unless that only looks like a cancellation."""
+        if isinstance(error, Exception) or not is_failure(error):
             return error
         return self._failure(error)
 
@@ -227,9 +234,9 @@ class Sender:
         return failure
 
 
-def _ending(error: BaseException, ours: BaseException) -> BaseException:
-    """Return what a request ended in: *error*, unless that only looks like a cancellation."""
-    return error if isinstance(error, Exception) else ours
+def _is_foreign(error: BaseException) -> bool:
+    """Return whether *error*, just caught, is a failure that the chain does not know."""
+    return not isinstance(error, ArgoError) and is_failure(error)
 
 
 async def _all(steps: Sequence[Awaitable[None]]) -> Sequence[Exception]:
