@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
 
 from argo_mw.plugin import Tasks
@@ -26,3 +27,20 @@ async def test_what_outlives_a_call_runs_in_an_empty_context():
     caller.set("somebody")
     assert "nobody" == await tasks.spawn("save regularly", of_whom())
     await tasks.aclose()
+
+
+async def test_what_is_cancelled_at_shutdown_has_begun():
+    """So that its `finally` is run, and what waits for it hears of its end."""
+    tasks, heard = Tasks(), []
+
+    async def noting_its_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            heard.append("ended")
+
+    tasks.spawn("load", noting_its_end(), of_call=True)
+    await tasks.end_calls()
+    tasks.spawn("save", noting_its_end())
+    await tasks.aclose()
+    assert ["ended", "ended"] == heard

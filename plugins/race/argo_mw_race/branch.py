@@ -15,8 +15,10 @@ from argo_mw.plugin import (
     Refusal,
     StallAwareLimit,
     Stream,
+    Timer,
     Upstream,
 )
+from argo_mw_race.budget import PaidHedge
 from argo_mw_race.gathering import Gathering
 from argo_mw_race.stats import Reason, UpstreamStats
 
@@ -29,10 +31,13 @@ class Branch:
         upstream: The upstream.
         stats: What is known about it.
         reason: Why it was started.
-        task: The task that asks it.
         lateness: When its answer is late.
+        paid: What was paid for it, if it is a hedge.
         outcome: Its acceptable answer, once there is one.
         error: Its error, once there is one.
+        task: The task that asks it.
+        begun: Whether that has begun: if it is cancelled before, it notes no end.
+        alarm: What reports that it does not end although it was cancelled.
         gathering: The branches whose calls travel in the same request.
         unsent: Whether its call may still travel with others, in a request to come.
         hedged: Whether it was late and another was asked.
@@ -42,10 +47,13 @@ class Branch:
     upstream: Upstream
     stats: UpstreamStats
     reason: Reason
-    task: asyncio.Task[Outcome | Exception]
     lateness: StallAwareLimit
+    paid: PaidHedge | None = None
     outcome: Outcome | None = None
     error: Exception | None = None
+    task: asyncio.Task[None] = field(init=False)
+    begun: bool = False
+    alarm: Timer | None = None
     gathering: Gathering = field(factory=Gathering)
     unsent: bool = False
     hedged: bool = False

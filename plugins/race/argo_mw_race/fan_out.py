@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from argo_mw.plugin import (
@@ -102,21 +103,17 @@ class FanOut:
         """
         self.remaining.remove(upstream)
         stats = self._ranking.stats(upstream)
-        bound = self._call.bind(upstream.name)
-        if upstream.batching is not None or paid is not None:
-            bound = bound.extended({ON_SENT: lambda request: self._on_sent(branch, paid, request)})
-        elif reason in _PAYING:
-            self._ranking.budget.deposit()
-        task = self._context.tasks.spawn(
-            f"race:{self._call.operation.name}:{upstream.name}",
-            ask(bound, self._call_next),
-            of_call=True,
-        )
-        if paid is not None:
-            task.add_done_callback(lambda _: paid.on_end())
         now = self.now()
         lateness = StallAwareLimit(now, now + hedge_delay, _MIN_STALL)
-        branch: Branch = Branch(upstream, stats, reason, task, lateness)
+        branch = Branch(upstream, stats, reason, lateness, paid)
+        bound = self._call.bind(upstream.name)
+        if upstream.batching is not None or paid is not None:
+            bound = bound.extended({ON_SENT: partial(self._on_sent, branch)})
+        elif reason in _PAYING:
+            self._ranking.budget.deposit()
+        branch.task = self._context.tasks.spawn(
+            f"race:{bound.operation.name}:{upstream.name}", self._run(branch, bound), of_call=True
+        )
         stats.start(reason)
         if upstream.batching is not None:
             branch.unsent = True
@@ -124,7 +121,6 @@ class FanOut:
         if reason in ("hedge", "probe"):
             self._context.acted(NAME, reason)
         self.branches.append(branch)
-        task.add_done_callback(lambda ended: self._on_end(branch, ended))
         return branch
 
     @property
@@ -226,11 +222,11 @@ class FanOut:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _on_sent(self, branch: Branch, paid: PaidHedge | None, request: Request) -> None:
+    def _on_sent(self, branch: Branch, request: Request) -> None:
         """Note that *request* goes out for *branch*, and maybe for others."""
         branch.leave_waiting_room()
-        if paid is not None:
-            paid.on_sent()
+        if branch.paid is not None:
+            branch.paid.on_sent()
         if branch.upstream.batching is None or branch.abandoned:
             return
         own = branch.gathering
@@ -240,21 +236,41 @@ class FanOut:
 
     # -- how branches end --------------------------------------------------------------------
 
-    def _on_end(self, branch: Branch, task: asyncio.Task[Outcome | Exception]) -> None:
+    async def _run(self, branch: Branch, bound: Call) -> None:
+        """Ask *branch*'s upstream, and count how that ended.
+
+        In its own task: a callback would cost one turn of the event loop more, for the caller too.
+        """
+        branch.begun = True
+        answer: Outcome | Exception | None
+        try:
+            answer = await ask(bound, self._call_next)
+        except asyncio.CancelledError:
+            # Not passed on: nobody awaits the task, which would keep it, and all frames with it.
+            answer = None
+        self._on_end(branch, answer)
+
+    def _on_end(self, branch: Branch, answer: Outcome | Exception | None) -> None:
+        """Count that *branch* ended with *answer*, or was cancelled."""
         now = self.now()
         seconds = now - branch.started
         branch.leave_waiting_room()
+        if branch.paid is not None:
+            branch.paid.on_end()
+        if branch.alarm is not None:
+            branch.alarm.cancel()
+            branch.alarm = None
         gathering = branch.gathering
         gathering.running -= 1
         if not gathering.running:
             branch.stats.end(gathering.late_epoch)
         last = not branch.abandoned and self._leave(branch)
-        if task.cancelled():
+        if answer is None:
             if not branch.abandoned:
                 name = branch.upstream.name
                 msg = f"the request to {name!r} was stopped: the application is closed"
                 branch.error = Closed(msg)
-        elif isinstance(answer := task.result(), Exception):
+        elif isinstance(answer, Exception):
             branch.error = answer
             if not branch.abandoned:
                 self._count_failed(branch, answer, seconds, now, last=last)
@@ -303,10 +319,12 @@ class FanOut:
             branch.stats.cancelled(seconds, now)
         # Announced before the winner's answer is, so that an observer of the call hears of it.
         self._count_waste(branch, branch.upstream.price or 0.0, "cancelled", seconds)
-        timer = self._context.clock.call_at(
-            now + self._cancel_timeout, lambda: self._report_hanging(branch)
+        if not branch.begun:
+            self._on_end(branch, None)
+            return
+        branch.alarm = self._context.clock.call_at(
+            now + self._cancel_timeout, partial(self._report_hanging, branch)
         )
-        branch.task.add_done_callback(lambda _: timer.cancel())
 
     def _report_hanging(self, branch: Branch) -> None:
         self._context.warn_once(

@@ -45,9 +45,9 @@ async def none_of_many(calls: Sequence[Call]) -> Sequence[Outcome]:
 
 def branch(name: str, outcome: Outcome | None = None, error: Exception | None = None) -> Branch:
     upstream = Upstream(name, {"bars"}, nothing)
-    task: asyncio.Task[Outcome | Exception] = None  # type: ignore[assignment]
     lateness = StallAwareLimit(STARTED, math.inf)
-    return Branch(upstream, UpstreamStats(0.95), "first", task, lateness, outcome, error)
+    stats = UpstreamStats(0.95)
+    return Branch(upstream, stats, "first", lateness, outcome=outcome, error=error)
 
 
 def answer(value: object, usd: float = 0.0, latency: float = 0.25) -> Outcome:

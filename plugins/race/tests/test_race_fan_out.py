@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from argo_mw import Action, ArgoError, Cost, Outcome, QuotaExceeded, UpstreamError
+from argo_mw import Action, ArgoError, Closed, Cost, Outcome, QuotaExceeded, UpstreamError
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import LayerActed, Limits, context_of, layers_of
 from argo_mw.testing import capture_events, settle
@@ -100,6 +100,39 @@ async def test_a_branch_that_has_failed_is_not_late(stage):
         await stage.clock.advance(5.0)
         assert "bars" == (await asking).value
         assert [] == scarce.asked
+
+
+# -- branches that have not begun ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2])
+async def test_a_call_ends_if_the_application_closes_as_its_branches_are_started(stage, turns):
+    """One whose task is cancelled before it has begun could not say that it has ended."""
+    ones = [stage.upstream(name, (9.0, "bars")) for name in ("first", "second")]
+    async with stage.open(*ones, strategy="race") as argo:
+        asking = asyncio.create_task(argo.outcome("bars", symbol="AAPL"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await argo.aclose()
+        await settle()
+        assert asking.done()
+        assert isinstance(asking.exception(), Closed)
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+async def test_a_caller_that_leaves_as_its_branches_are_started_leaves_none_in_flight(stage, turns):
+    ones = [stage.upstream(name, (9.0, "bars")) for name in ("first", "second")]
+    async with stage.open(*ones, strategy="race") as argo:
+        asking = asyncio.create_task(argo.outcome("bars", symbol="AAPL"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await settle()
+        assert asking.cancelled()
+        assert [(0, 0), (0, 0)] == [(stats_of(argo, one).in_flight, one.under_way) for one in ones]
+        assert [Tally(asked=1, cancelled=1)] * 2 == [stats_of(argo, one).tally for one in ones]
+        await stage.clock.advance(1.0)  # past what the application itself had set
+        assert 0 == stage.clock.pending
 
 
 # -- failed branches -------------------------------------------------------------------------------
