@@ -90,8 +90,15 @@ class Ranking:
         """Return *upstreams* from the best to the last resort, or as they are configured."""
         if self.rules.order != "learned":
             return tuple(upstreams)
-        places = sorted(range(len(upstreams)), key=lambda one: self._rank(upstreams[one], one))
-        return tuple(upstreams[place] for place in places)
+        now, requests = self._clock.time(), self._gathered
+        initial = self.rules.initial_latency
+        ranks: list[tuple[bool, bool, bool, float, int]] = []
+        for place, upstream in enumerate(upstreams):
+            stats = self.stats(upstream)
+            cost = self._cost(upstream, place, stats.expected_latency(initial), requests)
+            refused = stats.refused_until > now
+            ranks.append((refused, self.is_scarce(upstream), stats.stuck, cost, place))
+        return tuple(upstreams[rank[-1]] for rank in sorted(ranks))
 
     def not_scarce(self, upstreams: Sequence[Upstream]) -> list[Upstream]:
         """Return those of *upstreams* that may be asked before others have failed."""
@@ -147,10 +154,11 @@ class Ranking:
         Calls that travel together are one probe, as long as the budget can hedge them all.
         """
         now, initial = self._clock.monotonic(), self.rules.initial_latency
+        requests = self._gathered
 
         def optimistic_cost(upstream: Upstream) -> float:
             seconds = self.stats(upstream).optimistic_latency(initial, now)
-            return self._cost(upstream, upstreams.index(upstream), seconds)
+            return self._cost(upstream, upstreams.index(upstream), seconds, requests)
 
         best = min([first, *able], key=optimistic_cost)
         if best is first:
@@ -161,20 +169,21 @@ class Ranking:
         alone = stats.in_flight == joining and self.budget.can_pay(hedges)
         return best if alone else None
 
-    def _rank(self, upstream: Upstream, place: int) -> tuple[bool, bool, bool, float]:
-        stats = self.stats(upstream)
-        cost = self._cost(upstream, place, stats.expected_latency(self.rules.initial_latency))
-        return self._is_refused(upstream), self.is_scarce(upstream), stats.stuck, cost
+    def _cost(self, upstream: Upstream, place: int, seconds: float, requests: float) -> float:
+        """Return the cost of an answer after *seconds*, in seconds.
 
-    def _cost(self, upstream: Upstream, place: int, seconds: float) -> float:
-        price = (upstream.price or 0.0) * self._config.seconds_per_usd
-        requests = 1.0 if upstream.batching is not None else self._gathered
-        return (seconds + price) * requests * self._config.min_speedup**place
+        *requests* are needed in place of one, where calls are not gathered.
+        """
+        if upstream.price:
+            seconds += upstream.price * self._config.seconds_per_usd
+        if upstream.batching is None:
+            seconds *= requests
+        return seconds * self._config.min_speedup**place
 
     @property
     def _gathered(self) -> float:
         """How many requests are needed in place of one, where calls are not gathered."""
-        sizes = (stats.calls_per_request for stats in self._stats.values())
+        sizes = [stats.calls_per_request for stats in self._stats.values()]
         return min(_MAX_REQUESTS, max(sizes, default=1.0))
 
     def _is_refused(self, upstream: Upstream) -> bool:
