@@ -140,10 +140,6 @@ from argo_mw.base.web_guard import (
 from argo_mw.base.write_limit import (
     WriteLimit,
 )
-from argo_mw.chain.blocks import (
-    Block,
-    SubjectCounts,
-)
 from argo_mw.chain.claims import (
     Claim,
     Claims,
@@ -151,19 +147,6 @@ from argo_mw.chain.claims import (
 )
 from argo_mw.chain.context import (
     Context,
-)
-from argo_mw.chain.counters import (
-    Counters,
-    CountersOf,
-)
-from argo_mw.chain.counts import (
-    BLAMELESS,
-    Counts,
-    InstanceCounts,
-    total,
-)
-from argo_mw.chain.moves import (
-    moved,
 )
 from argo_mw.chain.panels import (
     Panels,
@@ -177,19 +160,6 @@ from argo_mw.chain.runtime import (
 from argo_mw.chain.select import (
     all_failed,
     is_final,
-)
-from argo_mw.chain.shadow_result import (
-    ShadowResult,
-)
-from argo_mw.chain.tallies import (
-    AUDIT,
-)
-from argo_mw.chain.upstream_counts import (
-    ModelCounts,
-    UpstreamCounts,
-)
-from argo_mw.chain.watches import (
-    Watch,
 )
 from argo_mw.config import (
     ArgoSettings,
@@ -207,6 +177,36 @@ from argo_mw.config import (
 )
 from argo_mw.config.state_dir import (
     state_directory,
+)
+from argo_mw.counters.counts import (
+    BLAMELESS,
+    Counts,
+    InstanceCounts,
+    total,
+)
+from argo_mw.counters.instance import (
+    AUDIT,
+)
+from argo_mw.counters.moved_requests import (
+    moved,
+)
+from argo_mw.counters.published import (
+    Counters,
+    CountersOf,
+)
+from argo_mw.counters.shadow_result import (
+    ShadowResult,
+)
+from argo_mw.counters.subject_counts import (
+    Block,
+    SubjectCounts,
+)
+from argo_mw.counters.upstream_counts import (
+    ModelCounts,
+    UpstreamCounts,
+)
+from argo_mw.counters.watched_flags import (
+    Watch,
 )
 from argo_mw.flags import (
     Asker,

@@ -19,10 +19,10 @@ from argo_mw.base.tasks import Tasks
 from argo_mw.chain.answering import Answering
 from argo_mw.chain.compose import Chain, Variant
 from argo_mw.chain.costs import Costs
-from argo_mw.chain.counters import Counters, CountersOf
 from argo_mw.chain.find import Looks, pass_over, with_missed
 from argo_mw.chain.refresh import Refresh
-from argo_mw.chain.tallies import AUDIT
+from argo_mw.counters.instance import AUDIT
+from argo_mw.counters.published import Counters, CountersOf
 from argo_mw.flags import Decision
 from argo_mw.flags.control import FlagControl
 from argo_mw.flags.parse import format_rule

@@ -16,7 +16,7 @@ from argo_mw.app.pipeline import UPSTREAM_FLAG, Pipeline
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import Refusal
-from argo_mw.chain.tallies import Tallies
+from argo_mw.counters.instance import Tallies
 from argo_mw.flags import Decision
 from argo_mw.flags.parse import format_rule
 from argo_mw.model.call import Call

@@ -14,8 +14,8 @@ from argo_mw.base.errors import ConfigError
 from argo_mw.base.memory_shares import MemoryShares
 from argo_mw.chain.context import Context
 from argo_mw.chain.cost_sharing import SharedTotals
-from argo_mw.chain.counters import Counters
 from argo_mw.config import Secret, Settings, load, parse
+from argo_mw.counters.published import Counters
 from argo_mw.flags.fleet_file import FleetFile
 from argo_mw.flags.fleet_follower import FleetFollower
 from argo_mw.flags.fleet_store import FleetStore

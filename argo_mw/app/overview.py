@@ -15,9 +15,9 @@ from argo_mw.app.watched_diagnosis import WatchedDiagnosis
 from argo_mw.base.errors import BadParameter, ConfigError, SharedUnavailable
 from argo_mw.base.suggest import suggest
 from argo_mw.chain.context import Context
-from argo_mw.chain.counters import CountersOf
-from argo_mw.chain.counts import Counts, InstanceCounts, total
 from argo_mw.chain.order import order
+from argo_mw.counters.counts import Counts, InstanceCounts, total
+from argo_mw.counters.published import CountersOf
 from argo_mw.flags.parse import format_rule
 from argo_mw.model.layer import Layer
 from argo_mw.model.panel import Column, Panel, View

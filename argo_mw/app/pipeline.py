@@ -16,8 +16,8 @@ from argo_mw.app.names import unknown_operation
 from argo_mw.app.upstreams import BoundUpstream
 from argo_mw.chain.compose import Chain
 from argo_mw.chain.order import Order
-from argo_mw.chain.tally import Tally
 from argo_mw.config import Settings
+from argo_mw.counters.tally import Tally
 from argo_mw.flags import Flag, Rule
 from argo_mw.model.call import Call
 from argo_mw.model.charge import CostTable

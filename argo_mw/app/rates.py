@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from argo_mw.chain.counts import Counts, InstanceCounts, total
+from argo_mw.counters.counts import Counts, InstanceCounts, total
 
 WINDOW: Final = 15.0
 """Seconds over which rates are taken."""

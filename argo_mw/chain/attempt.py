@@ -25,7 +25,7 @@ from argo_mw.base.tasks import Tasks
 from argo_mw.chain.answering import Answering
 from argo_mw.chain.batching import CallBatcher
 from argo_mw.chain.sender import Sender
-from argo_mw.chain.tallies import Tallies
+from argo_mw.counters.instance import Tallies
 from argo_mw.model.call import Call
 from argo_mw.model.events import AnswerSeen, AttemptEnded, Events
 from argo_mw.model.guard import Guard

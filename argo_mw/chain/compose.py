@@ -6,15 +6,15 @@ from collections.abc import Coroutine, Mapping, Sequence, Set
 
 from attrs import frozen
 
-from argo_mw.chain.counts import Arms
 from argo_mw.chain.find import Ended, Find, compose_find, finders
 from argo_mw.chain.isolation import Report, isolate
 from argo_mw.chain.order import Order
 from argo_mw.chain.select import Candidates, select
 from argo_mw.chain.shadow import ShadowRunner
 from argo_mw.chain.stand_in import StandIn, compose_stand_in
-from argo_mw.chain.tallies import Tallies
-from argo_mw.chain.tally import Tally
+from argo_mw.counters.counts import Arms
+from argo_mw.counters.instance import Tallies
+from argo_mw.counters.tally import Tally
 from argo_mw.flags import Decision, Flag
 from argo_mw.model.call import Call
 from argo_mw.model.events import CallEnded, Events

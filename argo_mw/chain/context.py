@@ -16,11 +16,11 @@ from argo_mw.base.memory_shares import MemoryShares
 from argo_mw.base.secret import redact
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.claims import Claims
-from argo_mw.chain.counters import Counters, CountersOf
 from argo_mw.chain.panels import Panels
 from argo_mw.chain.refresh import Refresh
 from argo_mw.chain.runtime import Runtime
 from argo_mw.chain.would_have import would_have
+from argo_mw.counters.published import Counters, CountersOf
 from argo_mw.flags import Decision
 from argo_mw.flags.control import FlagControl
 from argo_mw.model.call import Call

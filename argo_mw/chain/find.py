@@ -17,7 +17,7 @@ from typing import Protocol, TypeAlias, cast
 from argo_mw.base.cancellation import is_failure
 from argo_mw.base.errors import ArgoError
 from argo_mw.chain.isolation import Report, not_an_outcome, refusal
-from argo_mw.chain.tally import Tally
+from argo_mw.counters.tally import Tally
 from argo_mw.model.call import Call
 from argo_mw.model.events import CallEnded, Events
 from argo_mw.model.layer import Finds, Found, Layer, MayFind

@@ -13,7 +13,7 @@ from argo_mw.base.errors import Closed, SharedUnavailable
 from argo_mw.base.log import Log
 from argo_mw.base.secret import redact
 from argo_mw.base.tasks import Tasks
-from argo_mw.chain.counters import Counters
+from argo_mw.counters.published import Counters
 from argo_mw.model.panel import Panel, View
 from argo_mw.store.codec import Codecs
 from argo_mw.store.protocol import Shared

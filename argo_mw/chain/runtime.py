@@ -6,8 +6,8 @@ import contextvars
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from argo_mw.chain.counters import CountersOf
 from argo_mw.chain.refresh import Refresh
+from argo_mw.counters.published import CountersOf
 from argo_mw.flags import Decision
 from argo_mw.flags.control import FlagControl
 from argo_mw.model.call import Call

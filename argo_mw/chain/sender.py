@@ -11,7 +11,7 @@ from argo_mw.base.errors import ArgoError, Refusal, UpstreamError
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.answering import Answering, UnderWay
 from argo_mw.chain.settlement import SentRequest, Settlement
-from argo_mw.chain.tallies import Tallies
+from argo_mw.counters.instance import Tallies
 from argo_mw.model.call import NOTHING, ON_SENT, Call
 from argo_mw.model.events import Events, RequestSent
 from argo_mw.model.guard import CountingGuard, Guard, Request, Result

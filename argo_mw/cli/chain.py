@@ -9,10 +9,10 @@ from rich.table import Table
 
 from argo_mw.app.application import Argo, context_of, engine_of
 from argo_mw.base.errors import BadParameter, SharedUnavailable, UnknownOperation
-from argo_mw.chain.moves import moved
 from argo_mw.cli.output import echo, print_json, say
 from argo_mw.cli.run import with_argo
 from argo_mw.cli.terminal import console
+from argo_mw.counters.moved_requests import moved
 from argo_mw.flags.parse import format_rule
 
 Row = TypedDict(

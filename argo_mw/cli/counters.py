@@ -9,12 +9,12 @@ from rich.table import Table
 
 from argo_mw.app.application import Argo, context_of
 from argo_mw.base.amounts import dollars
-from argo_mw.chain.counters import CountersOf
-from argo_mw.chain.counts import Counts, InstanceCounts, total
-from argo_mw.chain.shadow_result import ShadowResult
 from argo_mw.cli.output import print_json, say
 from argo_mw.cli.run import with_argo
 from argo_mw.cli.terminal import console
+from argo_mw.counters.counts import Counts, InstanceCounts, total
+from argo_mw.counters.published import CountersOf
+from argo_mw.counters.shadow_result import ShadowResult
 
 
 @click.command()

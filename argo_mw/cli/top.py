@@ -9,11 +9,11 @@ from contextlib import suppress
 import click
 
 from argo_mw.app.application import Argo, context_of
-from argo_mw.chain.counters import CountersOf
 from argo_mw.cli.output import echo, print_json
 from argo_mw.cli.run import with_argo
 from argo_mw.cli.terminal import console
 from argo_mw.cli.top_view import draw
+from argo_mw.counters.published import CountersOf
 from argo_mw.model.snapshot import Overview
 
 PAUSE = 2.0

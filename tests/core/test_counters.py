@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from argo_mw import DeadlineExceeded, NotFound, UpstreamError
-from argo_mw.chain.cells import MAX_SUBJECTS
+from argo_mw.counters.accumulators import MAX_SUBJECTS
 from argo_mw.plugin import (
     AUDIT,
     Action,

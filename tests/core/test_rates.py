@@ -11,7 +11,7 @@ from argo_mw.app.finding import Finding
 from argo_mw.app.rates import Growth, Rates
 from argo_mw.app.watched_diagnosis import DIAGNOSIS_EVERY, PATIENCE, WatchedDiagnosis
 from argo_mw.base.tasks import Tasks
-from argo_mw.chain.counts import Counts, InstanceCounts
+from argo_mw.counters.counts import Counts, InstanceCounts
 from argo_mw.testing import FakeClock
 
 HOUR = 3_600.0

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_mw import Cost, Outcome
-from argo_mw.chain.counts import total
-from argo_mw.chain.shadow_result import ShadowResult
-from argo_mw.chain.tally import Tally
 from argo_mw.cli.counters import as_dict
+from argo_mw.counters.counts import total
+from argo_mw.counters.shadow_result import ShadowResult
+from argo_mw.counters.tally import Tally
 from argo_mw.model.call import make_call
 from argo_mw.model.distance import how_far
 from argo_mw.plugin import Call, LayerActed, Shadowed, context_of, operation

@@ -78,7 +78,7 @@ async def steps_of(plugin: MetricsPlugin | None, *, hit: bool, spans: str = "off
 @pytest.fixture(autouse=True)
 def no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of answers that took waiting, look at none at random."""
-    monkeypatch.setattr("argo_mw.chain.tally.random.random", lambda: 1.0)
+    monkeypatch.setattr("argo_mw.counters.accumulators.random.random", lambda: 1.0)
 
 
 @pytest.mark.parametrize("hit", [True, False], ids=["a hit", "a miss"])

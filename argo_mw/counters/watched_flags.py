@@ -1,4 +1,4 @@
-"""Watches: flags whose subjects are counted one by one, in blocks of time."""
+"""Watched flags: those whose subjects are counted one by one, in blocks of time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Final, get_args
 
 from attrs import field, frozen, validators
 
-from argo_mw.chain.blocks import Block, SubjectCounts
-from argo_mw.chain.cells import ArmSubjects, Watched
-from argo_mw.chain.plain_counts import mapping_of
-from argo_mw.chain.tally import Tally
+from argo_mw.counters.accumulators import ArmSubjects, Watched
+from argo_mw.counters.plain_data import mapping_of
+from argo_mw.counters.subject_counts import Block, SubjectCounts
+from argo_mw.counters.tally import Tally
 from argo_mw.flags.model import Unit
 
 KEPT_BLOCKS: Final = 60

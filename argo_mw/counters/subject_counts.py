@@ -1,4 +1,4 @@
-"""Blocks: what was counted of each subject of a flag in one block of time."""
+"""What was counted of each subject of a watched flag in one block of time, as values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from attrs import frozen
 from msgspec import MsgspecError, Struct, msgpack
 
-from argo_mw.chain.plain_counts import mapping_of
+from argo_mw.counters.plain_data import mapping_of
 
 
 class SubjectCounts(Struct, array_like=True):

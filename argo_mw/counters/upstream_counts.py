@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 
 from argo_mw.base.histogram import Histogram
-from argo_mw.chain.plain_counts import grown, list_of, mapping_of, numbers_of
+from argo_mw.counters.plain_data import grown, list_of, mapping_of, numbers_of
 
 
 @define

@@ -12,7 +12,7 @@ from typing import Final
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.histogram import Histogram
-from argo_mw.chain.cells import (
+from argo_mw.counters.accumulators import (
     OTHER,
     SAMPLED,
     SAMPLED_IN_ARMS,
@@ -22,9 +22,9 @@ from argo_mw.chain.cells import (
     Watched,
     gap,
 )
-from argo_mw.chain.counts import BLAMELESS, Arms, Counts
-from argo_mw.chain.shadow_result import ShadowResult
-from argo_mw.chain.upstream_counts import UpstreamCounts
+from argo_mw.counters.counts import BLAMELESS, Arms, Counts
+from argo_mw.counters.shadow_result import ShadowResult
+from argo_mw.counters.upstream_counts import UpstreamCounts
 from argo_mw.model.call import Call
 from argo_mw.model.events import Shadowed
 from argo_mw.model.outcome import NO_COST, Attempt, Cost, Outcome

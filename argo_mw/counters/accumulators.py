@@ -1,4 +1,4 @@
-"""Cells: what a tally counts in, apart for each layer, each upstream and each watched flag."""
+"""What a tally counts in: of each layer, each upstream and each watched flag."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from argo_mw.base.printable import printable
-from argo_mw.chain.blocks import SubjectCounts
-from argo_mw.chain.upstream_counts import ModelCounts, UpstreamCounts
+from argo_mw.counters.subject_counts import SubjectCounts
+from argo_mw.counters.upstream_counts import ModelCounts, UpstreamCounts
 from argo_mw.flags.model import Unit
 from argo_mw.model.call import Call
 

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import define, field
 
 from argo_mw.base.histogram import Histogram
-from argo_mw.chain.plain_counts import mapping_of, numbers_of
+from argo_mw.counters.plain_data import mapping_of, numbers_of
 from argo_mw.model.events import Shadowed
 
 

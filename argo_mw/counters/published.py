@@ -22,13 +22,13 @@ from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import BadParameter, Closed, SharedUnavailable
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
-from argo_mw.chain.blocks import Block
-from argo_mw.chain.counts import InstanceCounts
-from argo_mw.chain.known_instances import KnownInstances
-from argo_mw.chain.shadow_result import ShadowResult
-from argo_mw.chain.tallies import MAX_WATCHES, Tallies
-from argo_mw.chain.tally import Served
-from argo_mw.chain.watches import Watch
+from argo_mw.counters.counts import InstanceCounts
+from argo_mw.counters.instance import MAX_WATCHES, Tallies
+from argo_mw.counters.known_instances import KnownInstances
+from argo_mw.counters.shadow_result import ShadowResult
+from argo_mw.counters.subject_counts import Block
+from argo_mw.counters.tally import Served
+from argo_mw.counters.watched_flags import Watch
 from argo_mw.model.call import Call
 from argo_mw.store.codec import Codecs
 from argo_mw.store.protocol import Shared

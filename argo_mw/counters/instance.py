@@ -9,12 +9,12 @@ from typing import Final
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import StreamAborted
-from argo_mw.chain.blocks import Block
-from argo_mw.chain.cells import OTHER
-from argo_mw.chain.counts import Arms, Counts
-from argo_mw.chain.shadow_result import ShadowResult
-from argo_mw.chain.tally import Served, Tally
-from argo_mw.chain.watches import Watch, Watching
+from argo_mw.counters.accumulators import OTHER
+from argo_mw.counters.counts import Arms, Counts
+from argo_mw.counters.shadow_result import ShadowResult
+from argo_mw.counters.subject_counts import Block
+from argo_mw.counters.tally import Served, Tally
+from argo_mw.counters.watched_flags import Watch, Watching
 from argo_mw.model.call import NOTHING, Call
 from argo_mw.model.charge import Charge
 from argo_mw.model.events import Shadowed

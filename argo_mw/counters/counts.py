@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import define, evolve, field, frozen
 
 from argo_mw.base.histogram import Histogram
-from argo_mw.chain.plain_counts import grown, list_of, mapping_of, numbers_of
-from argo_mw.chain.shadow_result import ShadowResult
-from argo_mw.chain.upstream_counts import UpstreamCounts
+from argo_mw.counters.plain_data import grown, list_of, mapping_of, numbers_of
+from argo_mw.counters.shadow_result import ShadowResult
+from argo_mw.counters.upstream_counts import UpstreamCounts
 
 Arms = tuple[tuple[str, str], ...]
 

@@ -1,11 +1,11 @@
-"""What a ramp moves elsewhere: requests to other upstreams, and calls out of shared requests."""
+"""What a ramp moves: requests to other upstreams, and calls out of shared requests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
 
-from argo_mw.chain.counts import Counts
+from argo_mw.counters.counts import Counts
 
 _LEAST_CALLS: Final = 50
 _LEAST_SHARE: Final = 0.05
