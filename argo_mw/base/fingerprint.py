@@ -33,6 +33,7 @@ _JSON_LEAVES = frozenset({type(None), bool, int, str})
 _JSON_TYPES = _JSON_LEAVES | {dict, list}
 _ORIGIN = dt.datetime(1, 1, 1)  # noqa: DTZ001 - only naive times are counted from it
 _PLAIN_MODULES = frozenset({"numpy", "pandas"})
+_SHORT = 256
 _PACKER = msgspec.msgpack.Encoder(order="deterministic")
 
 
@@ -66,11 +67,19 @@ def fingerprint_named(
 
 
 def _argument(name: str, value: object, of: str) -> bytes:
+    if type(value) is bool or (type(value) is str and len(value) <= _SHORT):
+        return _recurring(name, value)
     scalar = _SCALARS.get(type(value))
     if scalar is None:
         return _name(name) + _encode(value, f"parameter {name!r} of {of}", 0)
     tag, content = scalar
     return _name(name) + _tagged(tag, content(value))
+
+
+# Most arguments of an operation recur: of a completion, all but its body.
+@functools.lru_cache(maxsize=1024)
+def _recurring(name: str, value: str | bool) -> bytes:
+    return _name(name) + _encode(value, name, 0)
 
 
 # Names of operations and parameters are few and recur with every call.

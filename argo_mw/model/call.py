@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from argo_mw.base.cancellation import described
 from argo_mw.base.errors import BadParameter
 from argo_mw.base.fingerprint import fingerprint_named
+from argo_mw.base.immutability import ATOMS
 from argo_mw.base.snapshots import own_copy
 from argo_mw.model.lineage import Lineage
 from argo_mw.model.operation import AnyOperation, Parameters
@@ -177,7 +178,10 @@ def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -
     return Call(
         operation=operation,
         parameters=MappingProxyType(
-            {n: v if n in operation.ignore else own_copy(v) for n, v in bound.items()}
+            {
+                n: v if type(v) in ATOMS or n in operation.ignore else own_copy(v)
+                for n, v in bound.items()
+            }
         ),
         key=f"{operation.name}:{digest}",
         subject=subject,
