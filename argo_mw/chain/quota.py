@@ -33,24 +33,45 @@ _TOO_MANY = 429
 _MAX_PUSHBACK = 86_400.0
 
 
-@frozen
-class _Window:
-    name: str
-    seconds: int
-    limit: int
+class _Period(Struct, frozen=True):
+    """One period of a window, in seconds since the epoch, and the counter of its requests."""
 
-
-class _Charge(Struct, frozen=True):
-    """One request that a window's counter holds."""
-
+    began: float
+    ends: float
     key: str
     ttl: float
 
+    def holds(self, now: float) -> bool:
+        """Return whether *now* lies in it."""
+        return self.began <= now < self.ends
+
+
+class _Window:
+    """A limit on the requests of each period of so many *seconds*."""
+
+    def __init__(self, prefix: str, name: str, seconds: int, limit: int) -> None:
+        self.name = name
+        self.seconds = seconds
+        self.limit = limit
+        self._prefix = f"{prefix}:{name}:"
+        self._period = self._new(0.0)
+
+    def at(self, now: float) -> _Period:
+        """Return the period of *now*; it is kept, since many requests fall into each."""
+        if not self._period.holds(now):
+            self._period = self._new(now)
+        return self._period
+
+    def _new(self, now: float) -> _Period:
+        number, seconds = int(now // self.seconds), self.seconds
+        began = float(number * seconds)
+        return _Period(began, began + seconds, f"{self._prefix}{number}", 2.0 * seconds)
+
 
 class _Taken(Struct, frozen=True):
-    """What a request has taken: charges, and maybe a slot."""
+    """What a request has taken: one of each period that it was charged to, and maybe a slot."""
 
-    charged: Sequence[_Charge]
+    charged: Sequence[_Period]
     slot: bool
 
 
@@ -102,9 +123,10 @@ class Quota:
         self._clock = clock
         self._epochs = epochs if epochs is not None else Epochs(shared, clock)
         self._give_backs = GiveBacks(clock, tasks)
-        self._windows = _windows(upstream.limits)
+        prefix = f"argo:quota:{{{self._upstream}}}"
+        self._windows = _windows(prefix, upstream.limits)
         self._forbidden = upstream.metered and not self._windows and not lifted
-        self._blocked_key = f"argo:quota:{{{self._upstream}}}:blocked"
+        self._blocked_key = f"{prefix}:blocked"
         self._concurrency = upstream.limits.concurrency
         self._slots = asyncio.Semaphore(self._concurrency) if self._concurrency else None
         self._taken: dict[Request, _Taken] = {}
@@ -157,7 +179,7 @@ class Quota:
         limits: dict[str, Left] = {}
         for window in self._windows:
             if (counted := self._counted.get(window.name)) is not None:
-                used = counted.value if counted.began == _began(window, now) else 0
+                used = counted.value if counted.began == window.at(now).began else 0
                 limits[window.name] = Left(max(0, window.limit - used), window.limit)
         if at_once := self._concurrency:
             under_way = sum(taken.slot for taken in self._taken.values())
@@ -186,7 +208,7 @@ class Quota:
         if charged:
             await asyncio.wait(self._return(charged))
 
-    def _take_back(self, request: Request) -> Sequence[_Charge]:
+    def _take_back(self, request: Request) -> Sequence[_Period]:
         """Free the slot of *request*, and return what it has charged."""
         taken = self._taken.pop(request, None)
         if taken is None:
@@ -199,19 +221,19 @@ class Quota:
         if self._slots is not None:
             self._slots.release()
 
-    async def _wait_for_windows(self) -> list[_Charge]:
+    async def _wait_for_windows(self) -> list[_Period]:
         """Charge the windows in which the request can be sent, and return what was charged."""
         end = self._clock.monotonic() + MAX_WAIT
         while True:
             now = self._clock.time()
-            charged: list[_Charge] = []
+            charged: list[_Period] = []
             try:
                 full = await self._charge(now, charged)
             except BaseException:
                 self._return(charged)
                 raise
             if full is None:
-                if self._last(now):
+                if self._last(charged):
                     return charged
                 # Charging took so long that a window has ended, and the next one was not charged.
                 full = _Full(now, _SLOW)
@@ -223,27 +245,26 @@ class Quota:
                 raise self._exceeded(full, now)
             await self._clock.sleep(full.opens - now)
 
-    def _last(self, now: float) -> bool:
-        """Return whether the windows that were open at *now* still are."""
-        later = self._clock.time()
-        return all(now // window.seconds == later // window.seconds for window in self._windows)
+    def _last(self, charged: Sequence[_Period]) -> bool:
+        """Return whether none of the periods that were *charged* has ended."""
+        now = self._clock.time()
+        return all(period.holds(now) for period in charged)
 
-    async def _charge(self, now: float, charged: list[_Charge]) -> _Full | None:
+    async def _charge(self, now: float, charged: list[_Period]) -> _Full | None:
         """Charge every window, noting in *charged* what was; or return when a full one opens."""
         pushback = await self._pushback(now)
         if pushback is not None:
             return pushback
         for window in self._windows:
-            began = _began(window, now)
-            charge = _Charge(self._key(window, now), 2.0 * window.seconds)
+            period = window.at(now)
             count = await self._epochs.add(
-                charge.key, began=began, limit=window.limit, ttl=charge.ttl
+                period.key, began=period.began, limit=window.limit, ttl=period.ttl
             )
             value = window.limit if count is None else count.value
-            self._counted[window.name] = _Counted(began, value)
+            self._counted[window.name] = _Counted(period.began, value)
             if count is None or not count.added:
-                return _Full(began + window.seconds, "" if count is not None else _LOST)
-            charged.append(charge)
+                return _Full(period.ends, "" if count is not None else _LOST)
+            charged.append(period)
         return None
 
     async def _look(self, now: float) -> tuple[_Full | None, list[str]]:
@@ -253,10 +274,10 @@ class Quota:
             return pushback, []
         left: list[str] = []
         for window in self._windows:
-            began = _began(window, now)
-            count = await self._epochs.count(self._key(window, now), began=began)
+            period = window.at(now)
+            count = await self._epochs.count(period.key, began=period.began)
             if count is None or count >= window.limit:
-                return _Full(began + window.seconds, "" if count is not None else _LOST), left
+                return _Full(period.ends, "" if count is not None else _LOST), left
             left.append(f"{window.limit - count} left of {window.limit} per {window.name}")
         return None, left
 
@@ -267,17 +288,17 @@ class Quota:
             return _Full(self._blocked_until, "its own pushback")
         return None
 
-    def _return(self, charged: Sequence[_Charge]) -> list[asyncio.Future[None]]:
+    def _return(self, charged: Sequence[_Period]) -> list[asyncio.Future[None]]:
         """Give *charged* back in the background, where no caller's leaving reaches it."""
         name = f"quota:{self._upstream}"
         return [
-            self._give_backs.start(name, partial(self._give_back, charge), seconds=charge.ttl)
-            for charge in charged
+            self._give_backs.start(name, partial(self._give_back, period), seconds=period.ttl)
+            for period in charged
         ]
 
-    async def _give_back(self, charge: _Charge) -> None:
+    async def _give_back(self, period: _Period) -> None:
         # With a time to live, since the counter may have expired in the meantime.
-        await self._epochs.give_back(charge.key, 1, ttl=charge.ttl)
+        await self._epochs.give_back(period.key, 1, ttl=period.ttl)
 
     async def _push_back(self, seconds: float | None) -> None:
         if seconds is None or seconds <= 0:
@@ -285,9 +306,6 @@ class Quota:
         wait = min(seconds, _MAX_PUSHBACK)
         until = self._blocked_until = self._clock.time() + wait
         await self._shared.set(self._blocked_key, repr(until).encode(), ttl=wait)
-
-    def _key(self, window: _Window, now: float) -> str:
-        return f"argo:quota:{{{self._upstream}}}:{window.name}:{int(now // window.seconds)}"
 
     def _no_limits(self) -> QuotaExceeded:
         msg = (
@@ -305,16 +323,15 @@ class Quota:
         return QuotaExceeded(msg, retry_at=full.opens)
 
 
-def _began(window: _Window, now: float) -> float:
-    """Return when the window began that is open at *now*, in seconds since the epoch."""
-    return now // window.seconds * window.seconds
-
-
-def _windows(limits: Limits) -> Sequence[_Window]:
+def _windows(prefix: str, limits: Limits) -> Sequence[_Window]:
     given = (
         ("second", 1, limits.per_second),
         ("minute", 60, limits.per_minute),
         ("day", 86_400, limits.per_day),
     )
     # The longest first: a request refused for the day must not be charged to the second.
-    return [_Window(name, s, limit) for name, s, limit in reversed(given) if limit is not None]
+    return [
+        _Window(prefix, name, seconds, limit)
+        for name, seconds, limit in reversed(given)
+        if limit is not None
+    ]
