@@ -24,6 +24,7 @@ _MOST_USD: Final = 1e9
 """More than any request costs."""
 _MOST_TOKENS: Final = 2**40
 _MAX_WORD: Final = 200
+_INTS: Final = frozenset([int])
 
 
 @define(eq=False)
@@ -140,8 +141,10 @@ def _possible(cost: Cost) -> Cost:
         cost = evolve(cost, model=model)
     usd = cost.usd
     tokens = (cost.tokens_in, cost.tokens_out, cost.tokens_cached, cost.tokens_written)
-    possible = all(map(_is_count, tokens)) and 0 <= cost.requests < inf
-    if (usd is None or 0 <= usd <= _MOST_USD) and possible:
+    counted = (
+        _INTS.issuperset(map(type, tokens)) and 0 <= min(tokens) <= max(tokens) <= _MOST_TOKENS
+    )
+    if counted and (usd is None or 0 <= usd <= _MOST_USD) and 0 <= cost.requests < inf:
         return cost
     return evolve(
         cost,

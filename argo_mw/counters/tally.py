@@ -226,7 +226,10 @@ class Tally:
             durations = counts.durations
             if error not in durations and len(durations) >= _MAX_KINDS:
                 error = OTHER
-            durations.setdefault(error, Histogram()).add(seconds)
+            found = durations.get(error)
+            if found is None:
+                found = durations[error] = Histogram()
+            found.add(seconds)
 
     def model_began(self, upstream: str, task: str, model: str, seconds: float) -> None:
         """Count that the first piece of a stream has come after *seconds*."""

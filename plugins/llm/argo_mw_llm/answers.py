@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
 from argo_mw_llm.foreign_json import read_json
 
 Action = Literal["BUY", "SELL", "HOLD"]
 
 
-@frozen
-class Usage:
+class Usage(Struct, frozen=True):
     """Tokens by bucket, each counted once.
 
     Attributes:
@@ -60,7 +61,7 @@ class Usage:
         if not self.others:
             return self
         parts = [self, *(other.usage for other in self.others)]
-        return evolve(
+        return replace(
             self,
             input=sum(one.input for one in parts),
             output=sum(one.output for one in parts),

@@ -10,6 +10,7 @@ from typing import cast
 
 import click
 from attrs import asdict
+from msgspec import to_builtins
 
 from argo_mw.cli import ExitCode, echo, print_json, say, with_argo
 from argo_mw.plugin import (
@@ -192,7 +193,7 @@ def _print_whole(outcome: Outcome, *, as_json: bool, now: float) -> None:
             "model": completion.model,
             "stop": completion.stop,
             "tool_calls": [asdict(call) for call in completion.tool_calls],
-            "usage": asdict(completion.usage),
+            "usage": to_builtins(completion.usage),
             "usd": outcome.cost.usd,
             "via": list(outcome.via),
             "age_s": round(outcome.age(now), 3),

@@ -106,8 +106,8 @@ class Counts:
 
     def tiers(self, counts: object) -> tuple[str, ...]:
         """Return what changes the price of all tokens in *counts*."""
-        found = (_at(counts, path) for path in self._tiers)
-        return tuple(one for one in found if isinstance(one, str) and one not in _USUAL)
+        found = [_at(counts, path) for path in self._tiers]
+        return tuple([one for one in found if isinstance(one, str) and one not in _USUAL])
 
 
 def count_of(name: str, value: object) -> int:

@@ -211,10 +211,11 @@ class Provider(ABC):
         now = self._context.clock.time()
         if usage.estimated:
             self._miscounted(call)
-        notes = self._notes(call, steps)
+        quote = self._quote(call)
+        notes = _notes(quote, steps)
         return Outcome(
             value,
-            cost=self._accounting.cost(self._quote(call), usage, model),
+            cost=self._accounting.cost(quote, usage, model),
             # Layers do not keep an answer that has expired already.
             expires_at=_until(call, now) if kept else now,
             notes=notes if kept else (*notes, Note("llm", "not one to keep")),
@@ -236,7 +237,7 @@ class Provider(ABC):
             stream,
             cost=Cost(None, requests=1.0, estimated=True),
             expires_at=now if _is_alone(call) else _until(call, now),
-            notes=self._notes(call, steps),
+            notes=_notes(quote, steps),
         )
 
     def _stream_cost(self, quote: Quote, ending: Ending) -> Cost:
@@ -269,14 +270,6 @@ class Provider(ABC):
         )
         self._context.announce("llm", "miscounted", call, why)
         self._context.warn_once("llm costs", why)
-
-    def _notes(self, call: Call, steps: tuple[Step, ...]) -> tuple[Note, ...]:
-        notes = tuple(Note("llm", f"{step.name}: {step.note}") for step in steps)
-        kept = self._accounting.kept(call)
-        if kept is None or not kept.inserted:
-            return notes
-        limits = ", ".join(f"{name} = {value}" for name, value in kept.inserted.items())
-        return (*notes, Note("llm", f"budget: asked with {limits}"))
 
     def _quote(self, call: Call) -> Quote:
         kept = self._accounting.kept(call)
@@ -349,6 +342,14 @@ class Provider(ABC):
         if key and key != self._concealed:
             self._concealed = Secret(key).reveal()
         return key
+
+
+def _notes(quote: Quote, steps: tuple[Step, ...]) -> tuple[Note, ...]:
+    notes = tuple([Note("llm", f"{step.name}: {step.note}") for step in steps])
+    if not quote.inserted:
+        return notes
+    limits = ", ".join(f"{name} = {value}" for name, value in quote.inserted.items())
+    return (*notes, Note("llm", f"budget: asked with {limits}"))
 
 
 def _is_alone(call: Call) -> bool:
