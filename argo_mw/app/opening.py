@@ -119,17 +119,25 @@ def follow_fleet(
 
 
 def _codecs(settings: Settings) -> Codecs:
-    key = settings.argo.signing_key
     codecs = Codecs(
         Envelope(
             max_bytes=settings.argo.max_decoded_bytes,
-            key=key.reveal().encode() if key else None,
+            key=_signing(settings.argo.signing_key),
             encryption=_encryption(settings.argo.encryption_key),
         )
     )
     for kind in (Outcome, Attempt, Cost, Note):
         codecs.register_fields(kind, f"argo.{kind.__name__.lower()}")
     return codecs
+
+
+def _signing(key: Secret | None) -> bytes | None:
+    if key is None:
+        return None
+    if not key:
+        msg = "[argo] signing_key is empty; set it, or remove it to sign nothing"
+        raise ConfigError(msg)
+    return key.reveal().encode()
 
 
 def _encryption(keys: tuple[Secret, ...]) -> EncryptionKeys | None:

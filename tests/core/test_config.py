@@ -272,3 +272,15 @@ class Places:
 def test_a_key_that_is_missing_is_said_to_be_missing() -> None:
     with pytest.raises(ConfigError, match=r"here: at\[0\]\.path: it is required, and missing"):
         structure({"at": [{"host": "x"}]}, Places, where="here")
+
+
+@pytest.mark.parametrize("key", ["signing_key", "encryption_key"])
+async def test_an_empty_key_is_refused_rather_than_taken_for_none(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that a deployment has forgotten to fill leaves values neither signed nor secret."""
+    monkeypatch.setenv("THE_KEY", "")
+    argo = Argo.open({"argo": {"shared": "memory://", key: "${THE_KEY}"}}, installed=False)
+    with pytest.raises(ConfigError, match=rf"\[argo\] {key} is empty; set it, or remove it"):
+        async with argo:
+            raise AssertionError
