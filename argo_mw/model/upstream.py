@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from attrs import field, frozen
+from attrs import field, frozen, validators
 
 from argo_mw.base.log import Log
 from argo_mw.model.call import Call
@@ -19,9 +19,12 @@ FailureCost = Callable[[Call, BaseException], Cost]
 log = Log("argo_mw")
 
 
+_above_zero = validators.optional(validators.gt(0))
+
+
 @frozen
 class Limits:
-    """How often an upstream may be asked. ``None`` means not limited.
+    """How often an upstream may be asked. ``None`` means not limited; a limit is above zero.
 
     Attributes:
         per_second: Requests in any second.
@@ -30,10 +33,10 @@ class Limits:
         concurrency: Requests under way at once, in this process.
     """
 
-    per_second: int | None = None
-    per_minute: int | None = None
-    per_day: int | None = None
-    concurrency: int | None = None
+    per_second: int | None = field(default=None, validator=_above_zero)
+    per_minute: int | None = field(default=None, validator=_above_zero)
+    per_day: int | None = field(default=None, validator=_above_zero)
+    concurrency: int | None = field(default=None, validator=_above_zero)
 
     @property
     def unlimited(self) -> bool:

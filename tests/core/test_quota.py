@@ -66,6 +66,13 @@ async def pushed_back(guard: Quota, error: UpstreamError) -> None:
     await remaining
 
 
+@pytest.mark.parametrize("name", ["per_second", "per_minute", "per_day", "concurrency"])
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_that_would_let_nothing_pass_is_refused(name: str, limit: int) -> None:
+    with pytest.raises(ValueError, match=name):
+        Limits(**{name: limit})
+
+
 async def test_a_day_s_quota_is_shared_by_all_who_share_the_store() -> None:
     """The 26th request is sent by none of eight processes, and the refusal says when."""
     clock = FakeClock(wall=86_400.0 * 20_000 + 3_600)

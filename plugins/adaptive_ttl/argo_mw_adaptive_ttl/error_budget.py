@@ -30,6 +30,9 @@ _STRETCH: Final = 4.0
 _MIN_SHARE: Final = 0.05
 """The share of variance that peers must explain for an entry to be rechecked."""
 
+_NO_LIMIT: Final = 366 * DAY
+"""Seconds of trading that stand for a ``max_ttl`` without an end, such as ``inf``."""
+
 _SHUT: Final = (Phase.CLOSED, Phase.BREAK)
 _MINUTES: Final = {"minute": 1.0, "hour": 60.0}
 
@@ -45,7 +48,7 @@ class ErrorBudget:
         self._types = multipliers.by_type()
         self._without_prices = MultiplierPolicy(multipliers)
         self._minimum, self._delay = config.min_ttl, config.bar_delay
-        self._limit = max(1, int(config.max_ttl // MINUTE))
+        self._limit = max(1, int(min(config.max_ttl, _NO_LIMIT) // MINUTE))
         self._by_symbol = config.of == "symbol"
         self._in_total = config.of == "total"
         per = _MINUTES.get(config.per)

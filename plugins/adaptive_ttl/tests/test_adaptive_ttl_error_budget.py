@@ -169,6 +169,16 @@ def test_no_life_goes_on_beyond_the_next_sessions_first_bar() -> None:
     assert until <= following.start + MINUTE + 1.0
 
 
+def test_a_life_without_a_longest_ends_with_the_night() -> None:
+    lives = []
+    for longest in (30 * 86_400.0, math.inf):
+        market = Market(ErrorBudgetConfig(error_bp=300.0, max_ttl=longest), lambda _: 1.0)
+        market.trade(2)
+        symbol = market.stats.symbols["AAPL"]
+        lives.append(market.decide(symbol, symbol.day.start + MINUTE))
+    assert lives[0] == lives[1] < math.inf
+
+
 def test_every_bar_is_fetched_until_the_first_trade_is_seen() -> None:
     """The night's move is still to come, and is larger than any in the day."""
     market = Market(ErrorBudgetConfig(fetches=0.1), lambda _: 6.0)

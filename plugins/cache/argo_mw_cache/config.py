@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from attrs import field, frozen, validators
 
 from argo_mw.plugin import AnyOperation
@@ -45,7 +47,9 @@ class CacheConfig:
     store_timeout: float = field(default=0.25, validator=validators.gt(0))
     soft_timeout: float = field(default=2.0, validator=validators.ge(0))
     throttle: float = field(default=2.0, validator=validators.ge(0))
-    max_entries: int = field(default=50_000, validator=validators.gt(0))
+    max_entries: int = field(
+        default=50_000, validator=[validators.gt(0), validators.le(sys.maxsize)]
+    )
     max_bytes: int = field(default=256 * _MEBIBYTE, validator=validators.gt(0))
     max_value_bytes: int = field(default=16 * _MEBIBYTE, validator=validators.gt(0))
 

@@ -69,6 +69,7 @@ async def opened(clock: FakeClock) -> AsyncIterator[Opened]:
         *((name, [0.0, 1.0], [-0.1]) for name in ("soft_timeout", "throttle")),
         ("store_timeout", [0.1], [0.0]),
         *((name, [1], [0]) for name in ("max_entries", "max_bytes", "max_value_bytes")),
+        ("max_entries", [2**63 - 1], [2**63]),
     ],
 )
 def test_what_is_configured_is_within_bounds(name, accepted, refused) -> None:

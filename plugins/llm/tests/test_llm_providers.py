@@ -172,6 +172,9 @@ async def test_the_key_comes_from_the_environment(
         assert "house" == (await argo.outcome("complete", **asked)).upstream
 
 
+LIMITS = ("per_second", "per_minute", "per_day", "concurrency")
+
+
 @pytest.mark.parametrize(
     ("table", "why"),
     [
@@ -179,6 +182,7 @@ async def test_the_key_comes_from_the_environment(
         ({"wire": "chat", "url": "http://example.com", "model": "m"}, "in the clear"),
         ({"wire": "telex", "url": "https://example.com", "model": "m"}, "telex"),
         ({"wire": "chat", "url": "https://example.com", "model": "m", "colour": 1}, "colour"),
+        *(({"limits": {name: -1}}, f"limits: '{name}' must be > 0") for name in LIMITS),
     ],
 )
 async def test_a_table_that_cannot_be_used_says_why(table: dict[str, object], why: str) -> None:
