@@ -181,6 +181,8 @@ def _plain(value: Any) -> object:
     if getattr(value, "ndim", None) != 0 or not hasattr(value, "item"):
         return value
     plain = value.item()
+    if type(plain) is type(value) or (plain is None and value.dtype.kind in "mM"):
+        return value  # a number too wide for Python's; a time that is none
     # Times of numpy may be too fine for Python's, and become bare numbers.
     return str(value) if type(plain) is int and value.dtype.kind in "mM" else plain
 

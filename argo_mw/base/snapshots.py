@@ -63,7 +63,7 @@ def snapshot(value: object) -> Snapshot:
     """
     if type(value) in ATOMS:
         return ImmutableSnapshot(value, atom_size(value))
-    if _is_json(value, set()) and (encoded := _encode(value)) is not None:
+    if _is_json(value) and (encoded := _encode(value)) is not None:
         return encoded
     survey = Survey()
     if survey.is_immutable(value):
@@ -88,7 +88,7 @@ def copied(value: object) -> object:
     Raises:
         NotShareable: As for :func:`snapshot`.
     """
-    if _is_json(value, set()):
+    if _is_json(value):
         with suppress(OverflowError, RecursionError, ValueError):
             return _DECODER.decode(msgspec.msgpack.encode(value))
     return snapshot(value).copy()
@@ -153,23 +153,27 @@ class DeepCopiedSnapshot:
         return copy.deepcopy(self.value, copies_of_cells(self.frames))
 
 
-def _is_json(value: Any, met: set[int]) -> bool:
+def _is_json(value: object) -> bool:
     """Return whether *value* is a dict or list of JSON types that msgpack returns unchanged."""
-    kind = type(value)
-    if kind is dict:
-        if not _JSON_KEYS.issuperset(map(type, value)):
+    met: set[int] = set()
+    left: list[Any] = [value]
+    while left:
+        one = left.pop()
+        kind = type(one)
+        if kind is dict:
+            if not _JSON_KEYS.issuperset(map(type, one)):
+                return False
+            items = one.values()
+        elif kind is list:
+            items = one
+        else:
             return False
-        items = value.values()
-    elif kind is list:
-        items = value
-    else:
-        return False
-    if id(value) in met or len(met) > _MAX_JSON_CONTAINERS:
-        return False
-    met.add(id(value))
-    if _JSON_LEAVES.issuperset(map(type, items)):
-        return True
-    return all(type(item) in _JSON_LEAVES or _is_json(item, met) for item in items)
+        if id(one) in met or len(met) > _MAX_JSON_CONTAINERS:
+            return False
+        met.add(id(one))
+        if not _JSON_LEAVES.issuperset(map(type, items)):
+            left += [item for item in items if type(item) not in _JSON_LEAVES]
+    return True
 
 
 def _encode(value: object) -> EncodedSnapshot | None:

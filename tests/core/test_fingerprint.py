@@ -11,6 +11,7 @@ import sys
 import uuid
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from attrs import frozen
 from hypothesis import given
@@ -49,6 +50,16 @@ plain = st.recursive(
     ),
     max_leaves=8,
 )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [np.longdouble("1.5"), np.clongdouble(1), np.datetime64("NaT"), np.timedelta64("NaT")],
+    ids=repr,
+)
+def test_scalars_of_numpy_that_no_plain_value_equals_are_refused(value: object) -> None:
+    with pytest.raises(BadParameter, match="no stable fingerprint"):
+        fingerprint(value)
 
 
 def test_values_of_different_types_have_different_fingerprints() -> None:

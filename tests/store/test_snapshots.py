@@ -22,7 +22,7 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 from argo_mw.base.array_snapshots import FrameSnapshot
 from argo_mw.base.errors import NotShareable
 from argo_mw.base.immutability import is_immutable
-from argo_mw.base.snapshots import snapshot
+from argo_mw.base.snapshots import own_copy, snapshot
 
 
 @attrs.frozen
@@ -139,6 +139,27 @@ def test_aliases_and_cycles_are_kept():
     copied = snapshot(cycle).copy()
     assert copied is copied[1]
     assert copied is not cycle
+
+
+def nested(levels):
+    value = "innermost"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_what_a_hostile_answer_nests_in_itself_is_copied():
+    """As deep as Python's reader of JSON reads it."""
+    kept = snapshot(nested(700))
+    assert kept.copy() is not kept.copy()
+    assert str(nested(700)) == str(kept.copy())
+
+
+def test_what_is_nested_too_deep_to_be_copied_is_refused_and_an_argument_is_handed_on():
+    value = nested(5_000)
+    with pytest.raises(NotShareable, match="cannot be copied"):
+        snapshot(value)
+    assert own_copy(value) is value
 
 
 # -- frames ----------------------------------------------------------------------------------
