@@ -9,7 +9,7 @@ import msgspec
 from attrs import define, frozen
 from msgspec.structs import replace
 
-from argo_mw.plugin import Call, Context, Note, Outcome
+from argo_mw.plugin import Call, Context, Note, NotEncodable, Outcome
 from argo_mw.store import Freshness, TagSnapshot, Undecodable
 
 PREFIX = "argo:cache:"
@@ -117,18 +117,23 @@ class AnswerCodec:
         """Return the bytes to store under *key* for *outcome*, the answer as a hit returns it.
 
         Raises:
-            NotEncodable: The value has no codec.
+            NotEncodable: The value has no codec, or what stands beside it is no text that UTF-8
+                can write.
         """
-        head = _write_head(
-            [
-                outcome.upstream,
-                outcome.via,
-                sorted(outcome.tags),
-                sorted(outcome.lacks),
-                [(note.layer, note.text) for note in outcome.notes if note != KEPT],
-                tag_snapshot.versions,
-            ]
-        )
+        try:
+            head = _write_head(
+                [
+                    outcome.upstream,
+                    outcome.via,
+                    sorted(outcome.tags),
+                    sorted(outcome.lacks),
+                    [(note.layer, note.text) for note in outcome.notes if note != KEPT],
+                    tag_snapshot.versions,
+                ]
+            )
+        except (TypeError, ValueError) as error:
+            msg = f"what stands beside the answer cannot be stored: {error}"
+            raise NotEncodable(msg) from error
         fields = [4, outcome.value, outcome.as_of, outcome.expires_at, load_time, head]
         return self._codecs.encode(fields, key)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,9 +13,17 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from argo_mw import Argo, Outcome, SharedUnavailable, UpstreamError
+from argo_mw import Argo, Note, Outcome, SharedUnavailable, UpstreamError
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import AnswerSeen, LayerActed, Trouble, context_of, layers_of, operation
+from argo_mw.plugin import (
+    AnswerSeen,
+    LayerActed,
+    LayerBypassed,
+    Trouble,
+    context_of,
+    layers_of,
+    operation,
+)
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
 from argo_mw_cache import CachePlugin
 from argo_mw_cache.stored_answer import store_key
@@ -231,6 +240,27 @@ async def test_a_value_without_a_codec_stays_in_memory_and_is_reported_once(
     assert 2 == len(upstream.asked)
     assert 2 == [e.action for e in events.of(LayerActed)].count("local")
     assert 1 == len(events.of(Trouble))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "beside"),
+    [
+        ("half \ud800", {}),
+        ("A", {"lacks": frozenset({"half \ud800"})}),
+        ("A", {"notes": (Note("a", "half \ud800"),)}),
+    ],
+    ids=["subject", "lacks", "note"],
+)
+async def test_an_answer_with_odd_words_beside_it_stays_in_memory_too(
+    shared: str, clock: FakeClock, symbol: str, beside: dict[str, Any]
+) -> None:
+    upstream = Scripted("a", ["bars"], Outcome(1, **beside))
+    async with instance(shared, upstream, clock) as argo:
+        events = capture_events(argo)
+        assert [1, 1] == [await argo.call("bars", symbol=symbol) for _ in range(2)]
+    assert 1 == len(upstream.asked)
+    assert "local" in [e.action for e in events.of(LayerActed)]
+    assert [] == events.of(LayerBypassed)
 
 
 async def test_the_shared_level_can_be_switched_off(shared: str, clock: FakeClock) -> None:
