@@ -91,6 +91,17 @@ class Engine:
         return self._pipeline
 
     @property
+    def serving(self) -> Pipeline:
+        """The pipeline of calls under way: when the application closes, they are ended on the last.
+
+        Raises:
+            Closed: The application was never open.
+        """
+        if self._latest is None:
+            raise not_open()
+        return self._latest
+
+    @property
     def is_open(self) -> bool:
         """Whether calls are accepted."""
         return self._pipeline is not None
@@ -371,11 +382,11 @@ class Engine:
     async def charge_extra(self, call: Call) -> None:
         """Charge one more request for *call*, which is bound to an upstream."""
         assert call.upstream is not None, "only a call that is bound to an upstream is being sent"
-        await self.pipeline.upstreams[call.upstream].caller.charge_extra(call)
+        await self.serving.upstreams[call.upstream].caller.charge_extra(call)
 
     def upstreams(self, call: Call) -> Sequence[Upstream]:
         """Return the upstreams that may answer *call* now, in their configured order."""
-        return self.pipeline.upstreams_for(call)
+        return self.serving.upstreams_for(call)
 
     @property
     def layers(self) -> Sequence[Layer]:
@@ -393,7 +404,7 @@ class Engine:
         Raises:
             ConfigError: There is no such flag.
         """
-        flags = self.pipeline.flags
+        flags = self.serving.flags
         if name not in flags:
             raise unknown_flag(name, flags, where="a plugin", does="asks")
         return flags[name].decide(call)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from argo_mw import Argo, Outcome, SharedUnavailable
+from argo_mw import Argo, ArgoError, Outcome, SharedUnavailable
 from argo_mw.plugin import (
     ALONE,
     HANDOVER,
@@ -161,6 +161,34 @@ async def test_a_look_asks_for_no_lease_before_results_are_heard_of_and_after_th
         await clock.advance(2.0)
         await argo.call("bars", symbol="AAPL")
         assert None is not foreseen(argo)
+
+
+async def test_a_load_that_ends_with_its_application_gives_up_what_was_asked_for(
+    store: str, clock: FakeClock
+) -> None:
+    """Its end comes after the application has stopped taking calls."""
+    reached = asyncio.Event()
+
+    async def waits(call: Call, call_next: Next) -> Outcome:
+        if call.subject == "AAPL":
+            reached.set()
+            await asyncio.Event().wait()
+        return await call_next(call)
+
+    waiting = FakePlugin(layers=[Layer("waits", waits, after=("coalesce",))])
+    failed: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, why: failed.append(why))
+    async with instance(store, clock, also={"waits": waiting}) as argo:
+        await argo.call("bars", symbol="warm")
+        context = context_of(argo)
+        call = context.make_call("bars", "", {"symbol": "AAPL"})
+        assert await context.claims.look("answer", call) is None
+        asking = asyncio.create_task(argo.call("bars", symbol="AAPL"))
+        await reached.wait()
+        assert 1 == len(context.claims)
+    assert 0 == len(context.claims)
+    assert [] == failed
+    assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], ArgoError)
 
 
 async def test_looks_ask_for_leases_while_the_layer_in_use_is_open(
