@@ -210,7 +210,7 @@ class Argo(Caller):
                 answer's key.
 
         Raises:
-            BadParameter: *ttl* or *grace* is not a duration.
+            BadParameter: *ttl* or *grace* is not a duration, or *timeout* not above zero.
             ConfigError: The function is not async, a parameter of it has no name, or the
                 operation's name is taken.
         """

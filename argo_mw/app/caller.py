@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from types import MappingProxyType
-from typing import ParamSpec, SupportsFloat, TypedDict, TypeVar, overload
+from typing import ParamSpec, TypedDict, TypeVar, overload
 
 from argo_mw.app.engine import Engine
-from argo_mw.base.durations import seconds
+from argo_mw.base.durations import above_zero, seconds
 from argo_mw.base.errors import BadParameter
-from argo_mw.base.printable import brief
 from argo_mw.model.call import check_tenant
 from argo_mw.model.operation import (
     AnyOperation,
@@ -163,7 +161,7 @@ class Caller:
         if tenant == "":
             msg = "the tenant is an empty text, which owns nothing; give a name"
             raise BadParameter(msg)
-        timeout = None if timeout is None else _seconds("timeout", timeout)
+        timeout = None if timeout is None else above_zero("timeout", timeout)
         if timeout is not None:
             self._engine.expect_timeout(timeout)
         if refresh is not None:
@@ -172,7 +170,7 @@ class Caller:
                 raise BadParameter(msg)
             read, store = not refresh, True if refresh else store
         changed = {
-            "max_age": None if max_age is None else _seconds("max_age", max_age),
+            "max_age": None if max_age is None else above_zero("max_age", max_age),
             "ttl": None if ttl is None else seconds(ttl),
             "refresh": None if read is None else not read,
             "store": store,
@@ -198,18 +196,3 @@ class Caller:
         if self._changes is not None:
             call = call.evolve(**self._changes)
         return await self._engine.answer(call, chain, self._timeout or call.operation.timeout)
-
-
-def _seconds(name: str, number: object) -> float:
-    """Return *number* as the seconds that the option *name* takes.
-
-    Raises:
-        BadParameter: It is not above zero, or none.
-    """
-    if isinstance(number, SupportsFloat):
-        with suppress(OverflowError, TypeError, ValueError):
-            seconds = float(number)
-            if seconds > 0:
-                return seconds
-    msg = f"{name} is {brief(number)} s; give a number of seconds above zero"
-    raise BadParameter(msg)

@@ -17,6 +17,7 @@ from argo_mw.model.operation import (
     Operation,
     Parameters,
     Scope,
+    ignored_names,
     operation,
 )
 
@@ -62,16 +63,18 @@ def declared_by(
     Raises:
         ConfigError: It is not async, or a parameter of it has no name.
     """
+    _check_function(function)
     own = name or _name_of(function)
     _check_parameters(function, own)
     _check_async(function, own)
     key_of = None if key is None else _by_names(key)
+    ignored = ignored_names(ignore)
     if next(iter(inspect.signature(function).parameters), "") == SELF:
-        ignore, key_of = {*ignore, SELF}, _of_instance(own, frozenset(ignore), key_of)
+        ignored, key_of = ignored | {SELF}, _of_instance(own, ignored, key_of)
     return operation(
         name=own,
         accept=accept or _accept_of(function),
-        ignore=ignore,
+        ignore=ignored,
         key=key_of,
         **more,
     )(function)
@@ -83,6 +86,15 @@ def _name_of(function: Callable[..., object]) -> str:
     except AttributeError:
         msg = f"{function!r} has no name of its own; give it one with wrap(name=...)"
         raise ConfigError(msg) from None
+
+
+def _check_function(function: object) -> None:
+    if isinstance(function, classmethod):
+        msg = (
+            f"{function.__func__.__qualname__} cannot be wrapped: it is a classmethod; write "
+            "@classmethod above the wrapper, and a key= in which a text stands for the class"
+        )
+        raise ConfigError(msg)
 
 
 def _check_parameters(function: Callable[..., object], name: str) -> None:

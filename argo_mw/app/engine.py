@@ -279,6 +279,9 @@ class Engine:
     ) -> dict[str, Outcome | Exception]:
         """Return the answer or the error for each subject, asked in parallel, 1,000 at once."""
         name = self._subject_parameter(operation)
+        if name in parameters:
+            msg = f"{operation} is mapped over {name!r}, which is given besides; leave it out"
+            raise BadParameter(msg)
         return await ask_each(
             operation, subjects, lambda subject: ask({**parameters, name: subject})
         )

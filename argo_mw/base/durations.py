@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Final
+from contextlib import suppress
+from typing import Final, SupportsFloat
 
 from argo_mw.base.errors import BadParameter
+from argo_mw.base.printable import brief
 
 _UNITS: Final = {
     "ms": 0.001,
@@ -37,6 +39,21 @@ def seconds(duration: float | str) -> float:
     if not 0.0 <= duration < math.inf:
         raise _no_duration(duration)
     return float(duration)
+
+
+def above_zero(name: str, number: object) -> float:
+    """Return *number* as the seconds that the option *name* takes.
+
+    Raises:
+        BadParameter: It is not above zero, or none.
+    """
+    if isinstance(number, SupportsFloat):
+        with suppress(OverflowError, TypeError, ValueError):
+            found = float(number)
+            if found > 0:
+                return found
+    msg = f"{name} is {brief(number)}; give a number of seconds above zero"
+    raise BadParameter(msg)
 
 
 def _read(text: str) -> float:

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, get_args
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
 from argo_mw.base.cancellation import described
-from argo_mw.base.durations import seconds
+from argo_mw.base.durations import above_zero, seconds
 from argo_mw.base.errors import BadParameter, ConfigError
 from argo_mw.base.printable import brief
 from argo_mw.base.suggest import suggest
@@ -40,6 +40,10 @@ def accept_anything(value: object) -> str | None:
 def no_tags(parameters: Parameters) -> Iterable[str]:
     """Return no tags beside those of operation and subject."""
     return ()
+
+
+def _timeout(number: float) -> float:
+    return above_zero("timeout", number)
 
 
 @frozen(eq=False)
@@ -84,7 +88,7 @@ class Operation(Generic[P, R_co]):
 
     name: str
     signature: inspect.Signature
-    kind: Kind = field(default="fetch", validator=validators.in_(get_args(Kind)))
+    kind: Kind = field(default="fetch")
     data_type: str = ""
     scope: Scope = field()
     subject: str = ""
@@ -93,7 +97,7 @@ class Operation(Generic[P, R_co]):
     normalize: Normalize | None = None
     score: Score | None = None
     tags: Tags = no_tags
-    timeout: float = 30.0
+    timeout: float = field(default=30.0, converter=_timeout)
     ttl: float | None = None
     grace: float | None = None
     ignore: frozenset[str] = frozenset()
@@ -128,6 +132,13 @@ class Operation(Generic[P, R_co]):
     @_takes_more.default
     def _has_rest(self) -> bool:
         return any(p.kind is _REST for p in self.signature.parameters.values())
+
+    @kind.validator
+    def _is_known(self, _: object, value: Kind) -> None:
+        if value not in get_args(Kind):
+            known = ", ".join(map(repr, get_args(Kind)))
+            msg = f"the kind of operation {self.name!r} is {value!r}; it is one of {known}"
+            raise ValueError(msg)
 
     @scope.default
     def _scope_of_kind(self) -> Scope:
@@ -205,8 +216,12 @@ _REST = inspect.Parameter.VAR_KEYWORD
 
 
 def name_of(asked: Asked) -> str:
-    """Return the name of the operation that is *asked*."""
-    return asked if isinstance(asked, str) else asked.name
+    """Return the name of the operation that is *asked*.
+
+    Raises:
+        BadParameter: It is neither a name nor a declaration, but a wrapped function, for one.
+    """
+    return asked if isinstance(asked, str) else _declaration(asked).name
 
 
 def named_parameters(
@@ -220,7 +235,29 @@ def named_parameters(
     if isinstance(asked, str):
         msg = f"{brief(asked)} is asked with {brief(arguments[0])}: give parameters by name"
         raise BadParameter(msg)
-    return asked.named(arguments, parameters)
+    return _declaration(asked).named(arguments, parameters)
+
+
+def _declaration(asked: object) -> AnyOperation:
+    if isinstance(asked, Operation):
+        return asked
+    msg = (
+        f"{brief(asked)} is no operation: give its name, or its declaration; a function that is "
+        "wrapped is called itself"
+    )
+    raise BadParameter(msg)
+
+
+def ignored_names(ignore: Iterable[str]) -> frozenset[str]:
+    """Return the names of the parameters to ignore.
+
+    Raises:
+        ConfigError: They are one text, which would be taken for its letters.
+    """
+    if isinstance(ignore, str):
+        msg = f"ignore is the text {ignore!r}; give a list of names, such as [{ignore!r}]"
+        raise ConfigError(msg)
+    return frozenset(ignore)
 
 
 def scope_of(names: Iterable[str], operations: Mapping[str, AnyOperation]) -> Scope:
@@ -292,10 +329,10 @@ def operation(
             conversation, such as ``embeddings``, under which metrics count it; else "".
 
     Raises:
-        BadParameter: *ttl* or *grace* is not a duration.
+        BadParameter: *ttl* or *grace* is not a duration, or *timeout* not above zero.
         ConfigError: What *subject*, *gathers* or *ignore* names is not a parameter of the function.
     """
-    ignored = frozenset(ignore)
+    ignored = ignored_names(ignore)
 
     def declare(function: Callable[P, R_co]) -> Operation[P, R_co]:
         signature = inspect.signature(function)

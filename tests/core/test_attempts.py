@@ -630,6 +630,12 @@ async def test_map_needs_a_subject_to_map_over(open_argo) -> None:
             await argo.map("nope", ["A"])
 
 
+async def test_a_map_takes_its_subjects_in_one_place(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"])) as argo:
+        with pytest.raises(BadParameter, match="mapped over 'symbol', which is given besides"):
+            await argo.map("bars", ["A"], symbol="B")
+
+
 async def test_a_refresh_asks_again_in_the_background_once(open_argo) -> None:
     upstream = Scripted("a", ["bars"])
     upstream.gate.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from argo_mw import Argo, BadParameter, BlockingArgo, Outcome, UnknownOperation
@@ -40,6 +42,17 @@ async def test_an_operation_is_asked_as_it_was_declared() -> None:
         assert named == await argo.options(timeout=5.0).call(bars, "AAPL", days=90)
         assert isinstance(await argo.outcome(bars, "AAPL"), Outcome)
         assert {"AAPL", "MSFT"} == set(await argo.map(bars, ["AAPL", "MSFT"]))
+
+
+@pytest.mark.parametrize("asked", [None, 5, len])
+async def test_what_names_no_operation_is_refused(asked: Any) -> None:
+    async with opened() as argo:
+        with pytest.raises(BadParameter, match="is no operation: give its name"):
+            await argo.call(asked, symbol="AAPL")
+        with pytest.raises(BadParameter, match="is no operation: give its name"):
+            await argo.outcome(asked, "AAPL")
+        with pytest.raises(BadParameter, match="is no operation: give its name"):
+            await argo.map(asked, ["AAPL"])
 
 
 def test_a_blocking_caller_takes_declarations_too() -> None:

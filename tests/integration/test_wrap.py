@@ -234,14 +234,41 @@ async def _yields(symbol: str) -> Any:
     yield 1
 
 
+async def _of_class(cls: type, /, symbol: str) -> int:
+    return 1
+
+
 @pytest.mark.parametrize(
-    ("function", "why"), [(_sync, "it is not async; write `async def`"), (_yields, "it yields")]
+    ("function", "why"),
+    [
+        (_sync, "it is not async; write `async def`"),
+        (_yields, "it yields"),
+        (classmethod(_of_class), "_of_class cannot be wrapped: it is a classmethod"),
+    ],
 )
 def test_a_function_that_is_not_async_is_refused(
     function: Callable[..., Awaitable[int]], why: str
 ) -> None:
     with pytest.raises(ConfigError, match=why):
         open_argo().wrap()(function)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"timeout": "5s"}, "timeout is '5s'; give a number of seconds above zero"),
+        ({"timeout": 0}, "timeout is 0; give a number"),
+        ({"timeout": float("nan")}, "timeout is nan; give a number"),
+        ({"ignore": "client"}, "ignore is the text 'client'; give a list of names"),
+        ({"kind": "Fetch"}, "is 'Fetch'; it is one of 'fetch', 'llm', 'compute'$"),
+    ],
+    ids=str,
+)
+def test_a_declaration_that_cannot_be_meant_is_refused_where_it_stands(
+    wrong: dict[str, Any], why: str
+) -> None:
+    with pytest.raises((BadParameter, ConfigError, ValueError), match=why):
+        open_argo().wrap(**wrong)(_quote)
 
 
 async def test_what_wraps_an_async_function_is_one() -> None:
