@@ -13,6 +13,7 @@ from typing import ParamSpec, Self, TypeVar, cast
 from argo_mw.app.building import PipelineBuilder
 from argo_mw.app.caller import Caller
 from argo_mw.app.config_follower import ConfigFollower
+from argo_mw.app.core_panels import panels_of
 from argo_mw.app.declaring import declared_by
 from argo_mw.app.diagnosis import diagnose
 from argo_mw.app.engine import Engine
@@ -24,7 +25,6 @@ from argo_mw.app.lifecycle import Lifecycle
 from argo_mw.app.listening import Listening
 from argo_mw.app.opening import follow_fleet, open_context, read_settings
 from argo_mw.app.overview import LiveOverview
-from argo_mw.app.own_panels import panels_of
 from argo_mw.app.pipeline import Contributions, Pipeline
 from argo_mw.app.watched_diagnosis import WatchedDiagnosis
 from argo_mw.app.wrap import check_name, upstream_of, wrapped

@@ -9,8 +9,8 @@ from attrs import evolve
 
 from argo_mw.app.call_cache import CallCache
 from argo_mw.app.contributing import Contributing
-from argo_mw.app.names import unknown, unknown_operation
 from argo_mw.app.pipeline import UPSTREAM_FLAG, Contributions, Pipeline
+from argo_mw.app.unknown_names import unknown, unknown_operation
 from argo_mw.app.upstreams import BoundUpstream, UpstreamBinder
 from argo_mw.base.cancellation import described
 from argo_mw.base.errors import ConfigError

@@ -11,7 +11,7 @@ from typing import cast
 
 from argo_mw.app.engine import Engine
 from argo_mw.app.exposure import exposure, exposure_of_config
-from argo_mw.app.finding import Finding
+from argo_mw.app.findings import Finding
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.chain.context import Context
 from argo_mw.flags.parse import format_rule

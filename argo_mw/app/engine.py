@@ -6,9 +6,9 @@ import contextvars
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from argo_mw.app.ask_each import ask_each
 from argo_mw.app.call_cache import NO_CALLS, Calls, not_open
 from argo_mw.app.configured import configuration_of
-from argo_mw.app.many import ask_each
 from argo_mw.app.pipeline import Pipeline
 from argo_mw.app.scope import check_scope
 from argo_mw.app.standings import standings_of

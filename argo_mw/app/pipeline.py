@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import field, frozen
 
 from argo_mw.app.call_cache import CallCache
-from argo_mw.app.names import unknown_operation
+from argo_mw.app.unknown_names import unknown_operation
 from argo_mw.app.upstreams import BoundUpstream
 from argo_mw.chain.compose import Chain
 from argo_mw.chain.order import Order

@@ -7,12 +7,12 @@ from typing import Final, cast
 
 from attrs import evolve, frozen
 
-from argo_mw.app.names import unknown
+from argo_mw.app.unknown_names import unknown
 from argo_mw.base.errors import ConfigError
 from argo_mw.chain.answering import Answering
-from argo_mw.chain.attempt import UpstreamCaller
 from argo_mw.chain.context import Context
 from argo_mw.chain.quota import Quota
+from argo_mw.chain.upstream_caller import UpstreamCaller
 from argo_mw.config import Settings, UpstreamSettings
 from argo_mw.model.guard import Guard
 from argo_mw.model.upstream import Batching, Limits, Upstream

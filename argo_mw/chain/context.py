@@ -19,7 +19,7 @@ from argo_mw.chain.claims import Claims
 from argo_mw.chain.panels import Panels
 from argo_mw.chain.refresh import Refresh
 from argo_mw.chain.runtime import Runtime
-from argo_mw.chain.would_have import would_have
+from argo_mw.chain.shadow_comparison import would_have
 from argo_mw.counters.published import Counters, CountersOf
 from argo_mw.flags import Decision
 from argo_mw.flags.control import FlagControl

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from argo_mw.app.application import Argo, context_of, engine_of
 from argo_mw.app.diagnosis import TIMEOUT, broken_plugin, diagnose
-from argo_mw.app.finding import Finding
+from argo_mw.app.findings import Finding
 from argo_mw.cli import live as live_questions
 from argo_mw.cli.ending import run_to_its_end
 from argo_mw.cli.live import Question

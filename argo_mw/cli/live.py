@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from attrs import frozen
 
 from argo_mw.app.application import Argo, engine_of
-from argo_mw.app.finding import Finding
+from argo_mw.app.findings import Finding
 from argo_mw.app.upstreams import BoundUpstream
 from argo_mw.base.errors import ArgoError
 from argo_mw.model.call import Call

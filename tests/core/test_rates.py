@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from argo_mw.app.finding import Finding
+from argo_mw.app.findings import Finding
 from argo_mw.app.rates import Growth, Rates
 from argo_mw.app.watched_diagnosis import DIAGNOSIS_EVERY, PATIENCE, WatchedDiagnosis
 from argo_mw.base.tasks import Tasks

@@ -1,4 +1,4 @@
-"""The core's own panels: upstreams, flags and troubles; and those of the plugins."""
+"""The panels of the core: upstreams, flags and troubles; and those of the plugins."""
 
 from __future__ import annotations
 

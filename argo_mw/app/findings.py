@@ -1,4 +1,4 @@
-"""Findings: what a look at an application has shown."""
+"""Findings: what checks of an application have shown."""
 
 from __future__ import annotations
 

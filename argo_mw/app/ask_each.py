@@ -1,4 +1,4 @@
-"""Many subjects: one question about each, asked in parallel."""
+"""One question about each of many subjects, asked in parallel."""
 
 from __future__ import annotations
 
