@@ -11,7 +11,7 @@ from pathlib import Path
 from argo_mw.base.errors import ConfigError
 from argo_mw.base.private_file import locked_file, replace_file
 from argo_mw.flags.fleet import Fleet, dump_fleet, parse_fleet
-from argo_mw.store.marks import store_name
+from argo_mw.store.epochs.marks import store_name
 
 
 class FleetFile:

@@ -1,4 +1,4 @@
-"""Epochs: notice that a shared store has lost what it counted, in whole or in one of its parts.
+"""The epochs of all parts of a shared store.
 
 A store of several places, such as a cluster, loses what one of them held while the others go on. So
 each of its parts has an epoch of its own, and what was counted in the others stays known.
@@ -15,12 +15,10 @@ from typing import Final
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
-from argo_mw.store.epoch import Epoch
-from argo_mw.store.part_epochs import LOSS, PartEpochs
+from argo_mw.store.epochs.epoch import Epoch
+from argo_mw.store.epochs.part import PartEpochs
+from argo_mw.store.epochs.rebuild import Takeovers
 from argo_mw.store.protocol import EPOCH_KEY, Count, Shared, part_of
-from argo_mw.store.rebuild import Takeovers
-
-__all__ = ["LOSS", "Epoch", "Epochs"]
 
 log = Log("argo_mw")
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from argo_mw.base.clock import Clock
+from argo_mw.store.epochs.roll import Roll
 from argo_mw.store.protocol import WITNESS_TTL, Shared, Witness
-from argo_mw.store.roll import Roll
 
 _KEPT: Final = 60.0
 """Seconds for which an addition is kept; copies that are behind by more are lost."""

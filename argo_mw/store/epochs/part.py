@@ -23,10 +23,10 @@ from attrs import evolve
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import Closed, EpochChanged, SharedUnavailable
-from argo_mw.store.epoch import ACCEPTED, FIRST, LOST, REBUILT, Epoch, next_epoch
-from argo_mw.store.marks import Mark, MarkFile, new_witness, next_witness
+from argo_mw.store.epochs.epoch import ACCEPTED, FIRST, LOST, REBUILT, Epoch, next_epoch
+from argo_mw.store.epochs.marks import Mark, MarkFile, new_witness, next_witness
+from argo_mw.store.epochs.rebuild import Rebuild, Takeovers
 from argo_mw.store.protocol import WITNESS_TTL, Count, Shared, Witness, epoch_key
-from argo_mw.store.rebuild import Rebuild, Takeovers
 
 _ATTEMPTS: Final = 10
 _WRITE_AFTER: Final = 0.05
