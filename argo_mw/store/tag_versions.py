@@ -104,6 +104,8 @@ class TagVersions:
         self._subscription: Subscription | None = None
         self._deaf = ""
         self._changes = 0
+        # The tags that were loaded last, and their snapshot.
+        self._loaded: tuple[frozenset[str], TagSnapshot] = (frozenset(), TagSnapshot((), -1, 0))
         self.banned: frozenset[str] = frozenset()
         self._mirror = TagMirror(max_tags, self._outdate_verdicts)
         self.health = StoreHealth(
@@ -235,12 +237,21 @@ class TagVersions:
         if not self._mirror.names >= tags:
             self._reader.prefetch(names_of(tags, everything=False))
 
+    def mirrors(self, tags: Set[str]) -> bool:
+        """Return whether the versions of *tags*, which are short names, are known here.
+
+        To a snapshot from now on they can then be added by :meth:`extend`, after the load.
+        """
+        return not self._reader.must_read and self._mirror.names >= tags
+
     async def load(self, tags: Iterable[str]) -> TagSnapshot:
         """Return the versions of *tags* now: call it before a load, keep the result beside it.
 
         Name every tag that the result may get. Never raises for the store's sake: while it is
         down, versions are made up locally and count as changed when it is back.
         """
+        if tags is self._loaded[0] and self._is_as_now(self._loaded[1]):
+            return self._loaded[1]  # a layer further in asks for what an outer one has asked
         names = names_of(tags)
         era, born = self._mirror.era, self._mirror.ticks
         versions = None if self._reader.must_read else self._mirror.versions(names)
@@ -252,7 +263,15 @@ class TagVersions:
             return TagSnapshot(versions, era, born)
         # What was mirrored a moment ago need not be compared with the mirror, but for bans.
         judged_at = -1 if self._mirror.banned else self._changes
-        return TagSnapshot(versions, era, born, judged_at, Freshness.FRESH)
+        loaded = TagSnapshot(versions, era, self._mirror.ticks, judged_at, Freshness.FRESH)
+        if type(tags) is frozenset:
+            self._loaded = tags, loaded
+        return loaded
+
+    def _is_as_now(self, tag_snapshot: TagSnapshot) -> bool:
+        """Return whether nothing was read or replaced here since *tag_snapshot*."""
+        born = tag_snapshot._born
+        return born == self._mirror.ticks and self.peek(tag_snapshot) is Freshness.FRESH
 
     async def extend(
         self,

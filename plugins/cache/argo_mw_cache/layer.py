@@ -141,7 +141,8 @@ class Cache:
         """Return the kept answer to *call* if it is fresh, else load one and keep it."""
         if call.refresh:
             return await self._load(call, call_next)
-        entry = await self._from_memory(call)
+        kept = self.memory.get(call.key)
+        entry = None if kept is None else await self._checked(kept, call)
         if isinstance(entry, Outcome):
             return entry
         if self._shared is not None and not self._has_looked(call):
@@ -215,8 +216,14 @@ class Cache:
             NotFound: Memory holds that there is no answer.
         """
         entry = self.memory.get(call.key)
-        if entry is None:
-            return None
+        return None if entry is None else await self._checked(entry, call)
+
+    async def _checked(self, entry: CacheEntry, call: Call) -> Outcome | CacheEntry | None:
+        """Return the answer of *entry* if it is fresh, else *entry*, unless it was invalidated.
+
+        Raises:
+            NotFound: It holds that there is no answer.
+        """
         freshness = await self._versions.check(entry.tag_snapshot)
         if freshness is Freshness.MISS:
             if self.memory.get(call.key) is entry:

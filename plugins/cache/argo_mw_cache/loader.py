@@ -86,17 +86,19 @@ class Loader:
         the load wins.
         """
         handover = self._handover(call)
-        tag_snapshot = await self._versions.load(call.tags | OWN_TAGS)
+        tags = call.tags if self._versions.mirrors(OWN_TAGS) else call.tags | OWN_TAGS
+        tag_snapshot = await self._versions.load(tags)
         started = self._clock.monotonic()
         try:
             outcome = await call_next(call)
         except NotFound as error:
-            self._keep_negative(call, error, tag_snapshot)
+            self._keep_negative(call, error, await self._versions.extend(tag_snapshot, OWN_TAGS))
             raise
         load_time = self._clock.monotonic() - started
-        if outcome.versions or not outcome.tags <= call.tags:
-            tag_snapshot = await self._versions.extend(tag_snapshot, outcome.tags, outcome.versions)
-        dated = self._dated(outcome).evolve(versions=tag_snapshot.versions)
+        tags = outcome.tags | OWN_TAGS
+        tag_snapshot = await self._versions.extend(tag_snapshot, tags, outcome.versions)
+        until = self._until(outcome)
+        dated = outcome.evolve(expires_at=until, versions=tag_snapshot.versions)
         loaded = _Loaded(call, dated, tag_snapshot, load_time)
         if not call.store:
             self._skip(call, "its caller asked for that")
@@ -104,7 +106,10 @@ class Loader:
         if isinstance(outcome.value, Stream):
             self._keep_when_complete(loaded, outcome.value)
             return loaded.outcome
-        if await self._versions.check(tag_snapshot) is not Freshness.FRESH:
+        freshness = self._versions.peek(tag_snapshot)
+        if freshness is Freshness.UNKNOWN:
+            freshness = await self._versions.check(tag_snapshot)
+        if freshness is not Freshness.FRESH:
             self._skip(call, _why_not_fresh(tag_snapshot, "loaded"))
             return loaded.outcome
         kept = self._keep(loaded)
@@ -131,12 +136,12 @@ class Loader:
         if self._sharing:
             await asyncio.wait(self._sharing)
 
-    def _dated(self, outcome: Outcome) -> Outcome:
-        """Return *outcome* with an expiry: its own, else the configured one."""
+    def _until(self, outcome: Outcome) -> float:
+        """Return the expiry of *outcome*: its own, else the configured one."""
         if outcome.expires_at is not None:
-            return outcome
+            return outcome.expires_at
         ttl = self._config.ttl * random.uniform(1.0 - self._config.jitter, 1.0)
-        return outcome.evolve(expires_at=self._clock.time() + ttl)
+        return self._clock.time() + ttl
 
     def _keep(self, loaded: _Loaded) -> Outcome | None:
         """Keep the answer in memory; return what its first caller gets, or ``None`` if not kept."""
@@ -158,8 +163,7 @@ class Loader:
         entry = self._entry(call, hit_of(outcome), kept, loaded.tag_snapshot, loaded.load_time)
         self._remember(call.key, entry)
         self._context.announce(NAME, "store", call)
-        first = kept.copy()
-        return outcome if first is outcome.value else outcome.evolve(value=first)
+        return outcome if entry.shared_as_is else outcome.evolve(value=kept.copy())
 
     def _handover(self, call: Call) -> Handover | None:
         """Return the handover of the layer that publishes this load's answer, if there is one."""
