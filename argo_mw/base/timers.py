@@ -12,6 +12,8 @@ import contextvars
 import time
 from collections.abc import Callable
 
+from msgspec import Struct
+
 _NEVER = 1e12
 """Seconds beyond which a timer is never set: thirty thousand years."""
 _SHARE = 8
@@ -61,14 +63,11 @@ class Timers:
                 )
 
 
-class Pending:
+class Pending(Struct, eq=False):
     """A timer that has not fired."""
 
-    __slots__ = ("_together", "callback")
-
-    def __init__(self, callback: Callable[[], object], together: dict[Pending, None]) -> None:
-        self.callback = callback
-        self._together = together
+    callback: Callable[[], object]
+    _together: dict[Pending, None]
 
     def cancel(self) -> None:
         """Drop the callback, if it has not been called yet."""

@@ -152,9 +152,10 @@ class Call(Struct, frozen=True, eq=False):
         ancestors = (*parent.ancestors, parent.key)
         return replace(self, ancestors=ancestors, deadline=parent.deadline)
 
-    def extended(self, extensions: Mapping[str, object]) -> Call:
-        """Return the same question with *extensions* beside its own."""
-        return replace(self, extensions=MappingProxyType({**self.extensions, **extensions}))
+    def extended(self, extensions: Mapping[str, object], **changes: object) -> Call:
+        """Return the same question with *extensions* beside its own, and *changes* as evolve's."""
+        together = MappingProxyType({**self.extensions, **extensions})
+        return replace(self, extensions=together, **changes)
 
 
 def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -> Call:

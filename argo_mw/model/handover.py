@@ -25,7 +25,7 @@ class Kept(Struct, frozen=True, eq=False):
     versions: tuple[object, ...]
 
 
-class Handover:
+class Handover(Struct, eq=False):
     """The agreement about one load.
 
     Attributes:
@@ -33,12 +33,9 @@ class Handover:
             it, so that one that another process keeps will do in place of this load.
     """
 
-    __slots__ = ("_kept", "_open", "takes_kept")
-
-    def __init__(self) -> None:
-        self.takes_kept = False
-        self._kept: Kept | None = None
-        self._open = False
+    takes_kept: bool = False
+    _kept: Kept | None = None
+    _open: bool = False
 
     def open(self) -> None:
         """Say that the result of this load is about to be passed on, with how it is kept."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from msgspec import Struct, field
+
 from argo_mw.plugin import Outcome, OutcomeCopies, Stream, is_time_limit
 from argo_mw.store import TagSnapshot
 
 
-class Flight:
+class Flight(Struct, eq=False):
     r"""A call under way and the callers that wait for it.
 
     It belongs to no caller: one that leaves ends its own wait only. When the last one leaves, the
@@ -25,35 +27,18 @@ class Flight:
         banned: The tags that were banned when it began, as those of killed layers are.
     """
 
-    __slots__ = (
-        "_abandon",
-        "_copies",
-        "_outcome",
-        "_untaken",
-        "_waiters",
-        "banned",
-        "failed",
-        "failed_until",
-        "joined",
-        "tag_snapshot",
-        "task",
-    )
-
-    def __init__(
-        self, abandon: Callable[[Flight], None], banned: frozenset[str] = frozenset()
-    ) -> None:
-        self._abandon = abandon
-        self.banned = banned
-        self.task: asyncio.Task[None] | None = None
-        self.failed = False
-        self.failed_until = 0.0
-        self.joined = 0
-        self.tag_snapshot: TagSnapshot | None = None
-        # A dict for its order: callers are answered in the order in which they came.
-        self._waiters: dict[asyncio.Future[None], None] = {}
-        self._outcome: Outcome | None = None
-        self._copies: OutcomeCopies | None = None
-        self._untaken: Stream[object] | None = None
+    _abandon: Callable[[Flight], None]
+    banned: frozenset[str] = frozenset()
+    task: asyncio.Task[None] | None = None
+    failed: bool = False
+    failed_until: float = 0.0
+    joined: int = 0
+    tag_snapshot: TagSnapshot | None = None
+    # A dict for its order: callers are answered in the order in which they came.
+    _waiters: dict[asyncio.Future[None], None] = field(default_factory=dict)
+    _outcome: Outcome | None = None
+    _copies: OutcomeCopies | None = None
+    _untaken: Stream[object] | None = None
 
     @property
     def waiting(self) -> int:

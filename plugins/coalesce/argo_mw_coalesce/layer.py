@@ -162,7 +162,7 @@ class Coalesce:
             flight.tag_snapshot = await self._context.tag_versions.load(call.tags)
             handover = Handover()
             start = LoadStart(began, flight.tag_snapshot, handover)
-            flying = call.until(deadline).extended({LOAD_START: start, HANDOVER: handover})
+            flying = call.extended({LOAD_START: start, HANDOVER: handover}, deadline=deadline)
             outcome = await fail_at(call_next(flying), deadline, self._clock)
         except TimeLimitExceeded:
             self._fail(key, flight, call, _too_late(call, timeout))

@@ -7,6 +7,8 @@ They meet here, inside of the caches, and the later ones take the outcome of the
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from argo_mw.plugin import Call, Context, Middleware, Next, Outcome
 from argo_mw.store import Freshness, TagSnapshot
 from argo_mw_coalesce.flight import Flight
@@ -91,7 +93,7 @@ class Loads:
         return await load.others.wait()
 
 
-class _Load:
+class _Load(Struct, eq=False):
     """A load, and the other flights that wait for its outcome.
 
     Attributes:
@@ -101,12 +103,9 @@ class _Load:
             carries out the load waits for it too, so that each gets a copy of its own.
     """
 
-    __slots__ = ("before", "began", "others")
-
-    def __init__(self, before: TagSnapshot, began: float) -> None:
-        self.before = before
-        self.began = began
-        self.others: Flight | None = None
+    before: TagSnapshot
+    began: float
+    others: Flight | None = None
 
     def join(self) -> Flight:
         """Return what another flight waits for."""
