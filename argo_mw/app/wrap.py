@@ -35,7 +35,8 @@ def wrapped(
     @functools.wraps(function)
     async def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return cast(R, await ask(declared.name, **parameters_of(args, kwargs)))
+            # No cast, which each hit would call.
+            return await ask(declared.name, **parameters_of(args, kwargs))  # type: ignore[return-value]
         except UpstreamError as error:
             if error.upstream != declared.name or error.raised is None:
                 raise
@@ -62,7 +63,9 @@ def _binder(
 
     def named(args: tuple[object, ...], kwargs: dict[str, object]) -> Mapping[str, object]:
         given = dict(zip(ordinary, args, strict=False))
-        if len(given) == len(args) and names.issuperset(kwargs) and given.keys().isdisjoint(kwargs):
+        if len(given) == len(args) and (
+            not kwargs or (names.issuperset(kwargs) and given.keys().isdisjoint(kwargs))
+        ):
             given.update(kwargs)
             if required.issubset(given):
                 return given

@@ -37,14 +37,15 @@ class Loads:
         start = call.extensions.get(LOAD_START)
         if not isinstance(start, LoadStart):
             return await call_next(call)
-        while (load := self._loads.get(call.branch_key)) is not None and self._serves(load, call):
+        key = call.branch_key
+        while (load := self._loads.get(key)) is not None and self._serves(load, call):
             try:
                 outcome = await load.join().wait()
             except _Left:
                 continue
             if await self._is_valid(outcome, load.before, call):
                 return outcome
-        return await self._load(start, call, call_next)
+        return await self._load(key, start, call, call_next)
 
     def explain(self, call: Call) -> str:
         """Describe how *call* would share its load with other flights."""
@@ -70,8 +71,7 @@ class Loads:
             before = await self._versions.extend(before, outcome.tags, outcome.versions)
         return await self._versions.check(before) is Freshness.FRESH
 
-    async def _load(self, start: LoadStart, call: Call, call_next: Next) -> Outcome:
-        key = call.branch_key
+    async def _load(self, key: str, start: LoadStart, call: Call, call_next: Next) -> Outcome:
         load = self._loads[key] = _Load(start.tag_snapshot, self._monotonic())
         try:
             outcome = await call_next(call)
