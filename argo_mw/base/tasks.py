@@ -139,7 +139,8 @@ class Tasks:
 
     async def end_started_by(self, name: str) -> None:
         """Cancel the tasks that *name* has started, and wait until they have ended."""
-        await _cancel({task for task, starter in self._started_by.items() if starter == name})
+        while started := {task for task, starter in self._started_by.items() if starter == name}:
+            await _cancel(started)  # some may have started others when they began
 
     async def aclose(self) -> None:
         """Cancel every task and wait until all have ended. Idempotent.
