@@ -190,6 +190,11 @@ class PostgresSink:
         msg = f"{self.place} is backed up by its own tools; use pg_dump"
         raise PersistError(msg)
 
+    async def now(self) -> float:
+        """Return the server's time, in seconds since the epoch."""
+        [(seconds,)] = await self.read(Query("SELECT extract(epoch FROM clock_timestamp())"))
+        return float(str(seconds))
+
     async def partitions(self, table: Table) -> Sequence[Partition] | None:
         """Return the partitions of *table*, the oldest first, or ``None`` if it is not divided."""
         async with self._connection() as connection:

@@ -12,11 +12,13 @@ from argo_mw_persist import partitions, queries
 from argo_mw_persist.errors import SinkUnavailable
 from argo_mw_persist.partitions import Partition
 from argo_mw_persist.schema import Schema
-from argo_mw_persist.sink import KeepsPartitions, Sink
+from argo_mw_persist.sink import HasClock, KeepsPartitions, Sink
 from argo_mw_persist.tables import Cells, Table
 
 _DAY = 86_400.0
 _PAUSE = 0.05
+_MAX_AHEAD = 300.0
+"""Seconds by which clocks may differ without a warning."""
 
 
 @frozen
@@ -92,10 +94,26 @@ class Retention:
         Raises:
             SinkUnavailable: The sink cannot be changed now; part of the work may be done.
         """
-        now = self._clock.time()
+        now = await self._now()
         return {
             table.name: await self._prune(table, now - days * _DAY) for table, days in self._days
         }
+
+    async def _now(self) -> float:
+        """Return the time by which rows are judged: the earlier one, if two clocks disagree.
+
+        A process whose clock is ahead would delete rows that are young, also those of others.
+        """
+        own = self._clock.time()
+        other = await self._sink.now() if isinstance(self._sink, HasClock) else None
+        if other is None:
+            return own
+        if own - other > _MAX_AHEAD:
+            self._on_warning(
+                f"this machine's clock is {(own - other) / _DAY:.3g} days ahead of the database's, "
+                "so old rows are judged by the database's; set the clock that is wrong"
+            )
+        return min(own, other)
 
     async def _prune(self, table: Table, before: float) -> int:
         """Delete the rows of *table* from before *before*, in seconds since the epoch."""

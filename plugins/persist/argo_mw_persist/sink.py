@@ -116,6 +116,14 @@ class KeepsNewest(Protocol):
 
 
 @runtime_checkable
+class HasClock(Protocol):
+    """A sink whose database has a clock, which may be another than this machine's."""
+
+    async def now(self) -> float | None:
+        """Return the database's time, in seconds since the epoch, or ``None`` if it has none."""
+
+
+@runtime_checkable
 class KeepsPartitions(Protocol):
     """A sink that can divide a table by time, and drop old partitions."""
 

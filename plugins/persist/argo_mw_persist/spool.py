@@ -14,7 +14,7 @@ from argo_mw_persist.dead_letters import write_sound
 from argo_mw_persist.errors import SinkUnavailable
 from argo_mw_persist.partitions import Partition
 from argo_mw_persist.schema import OWN_SCHEMA, Schema
-from argo_mw_persist.sink import Connections, KeepsPartitions, Query, Sink
+from argo_mw_persist.sink import Connections, HasClock, KeepsPartitions, Query, Sink
 from argo_mw_persist.sqlite import SqliteSink
 from argo_mw_persist.tables import Cells, Dialect, Table
 
@@ -156,6 +156,11 @@ class SpooledSink:
     async def change(self, query: Query) -> int:
         self._check_not_away()
         return await self._behind.change(query)
+
+    async def now(self) -> float | None:
+        """Return the time of the database behind, or ``None`` if it has no clock of its own."""
+        behind = self._behind
+        return await behind.now() if isinstance(behind, HasClock) else None
 
     async def partitions(self, table: Table) -> Sequence[Partition] | None:
         self._check_not_away()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from itertools import count
@@ -328,6 +329,50 @@ async def test_partitions_are_made_ahead_by_every_round(divided):
             soon = [TimeOrderedIds.first_at(clock.time() + n * 10 * DAY) for n in range(3)]
             found = await parts(sink)
             assert all(any(one.holds(identifier) for one in found) for identifier in soon)
+
+
+@pytest.mark.parametrize("partitions", [True, False])
+async def test_a_process_whose_clock_is_ahead_deletes_nothing_that_is_young(
+    opened, tmp_path, partitions: bool
+) -> None:
+    """Rows are judged by the server's clock then, and the log says which clock to look at."""
+    now = time.time()
+    right = await opened(PostgresOptions(partitions=partitions), now=lambda: now)
+    young = [*made_at(now - 30 * DAY, 3), *made_at(now, 2)]
+    await right.write([*made_at(now - 150 * DAY, 4), *young])
+    clock, warnings = FakeClock(wall=now + 400 * DAY), []
+    ahead = await opened(PostgresOptions(partitions=partitions), now=clock.time)
+    await ahead.aclose()
+    async with (
+        asyncio.TaskGroup() as tasks,
+        store_on(
+            SpooledSink(
+                ahead,
+                SqliteSink(tmp_path / "spool.db", rescues=True),
+                clock=clock,
+                tasks=Spawning(tasks),
+                on_warning=warnings.append,
+                on_drained=lambda rows: None,
+            ),
+            clock,
+            warnings=warnings,
+        ) as store,
+    ):
+        assert {"samples": 4} == await store.prune()
+        await ahead.write(made_at(clock.time()))
+        assert {"samples": 0} == await store.prune()
+    assert identifiers(young) <= await stored(right)
+    assert all("400 days ahead of the database's" in one for one in warnings)
+    assert 2 == len(warnings)
+
+
+async def test_a_process_whose_clock_is_behind_judges_by_its_own(divided) -> None:
+    clock, warnings = FakeClock(wall=NOW), []
+    sink = await divided(clock)
+    async with store_on(sink, clock, warnings=warnings) as store:
+        await sink.write(made_at(NOW - 30 * DAY, 3))
+        assert {"samples": 0} == await store.prune()
+    assert [] == warnings
 
 
 async def test_a_table_that_is_not_divided_is_pruned_row_by_row(plain):

@@ -300,7 +300,7 @@ class FanOut:
         branch.stats.tally.failed += 1
         if last:
             branch.stats.failed(seconds, now, at_fault=not is_final(error))
-        self._announce(branch, "failed", f"after {seconds:.4f} s: {error}")
+        self._announce(branch, "failed", lambda: f"after {seconds:.4f} s: {error}")
 
     def _count_lost(self, branch: Branch, outcome: Outcome) -> None:
         branch.stats.tally.lost += 1
@@ -335,12 +335,13 @@ class FanOut:
 
     def _count_waste(self, branch: Branch, usd: float, action: str, seconds: float) -> None:
         branch.stats.tally.wasted_usd += usd
-        self._announce(branch, action, f"after {seconds:.4f} s, wasted {usd:.6f} USD")
+        self._announce(branch, action, lambda: f"after {seconds:.4f} s, wasted {usd:.6f} USD")
 
-    def _announce(self, branch: Branch, action: str, detail: str = "") -> None:
+    def _announce(self, branch: Branch, action: str, detail: Callable[[], str] = str) -> None:
+        """Count *action* of *branch*; where calls are observed, say so, and its *detail*."""
         if not self._context.events.calls:
             self._context.acted(NAME, action)
             return
         name = branch.upstream.name
         bound = self._call.bind(name)
-        self._context.announce(NAME, action, bound, f"{name} {detail}".rstrip())
+        self._context.announce(NAME, action, bound, f"{name} {detail()}".rstrip())
