@@ -141,6 +141,21 @@ async def test_only_budgets_that_refuse_make_an_answer_shorter_than_its_model_ca
     assert {"max_tokens": desk.price.max_output} == hold.inserted
 
 
+@pytest.mark.parametrize("share", [1.999, 2.001])
+async def test_more_than_half_of_what_is_left_pays_for_no_answer_however_much_that_is(
+    share: float,
+) -> None:
+    """With a prompt for so many dollars that half of what is left is more than two dollars less."""
+    long = {"messages": [{"role": "user", "content": "x" * 4_000_000}]}
+    call, longest = Desk().call(**long), Desk().price.max_output
+    assert longest is not None
+    most = Desk().most(call, longest)
+    assert most > 2.0
+    desk = Desk(Budget(usd=share * most, per="ever"))
+    hold = await desk.accounting.budgets.hold(call, "glm", "glm-5.3")
+    assert (share > 2.0) == (longest == hold.inserted["max_tokens"])
+
+
 def test_the_most_that_an_answer_without_a_limit_costs_is_the_longest_that_there_can_be() -> None:
     desk = Desk()
     call, longest = desk.call(), desk.price.max_output
