@@ -1,13 +1,18 @@
-"""Snapshots of pandas' frames and series and of numpy's arrays. Imports neither library itself."""
+"""Snapshots of pandas' frames and series and of numpy's arrays. Imports neither library itself.
+
+And deep copies of objects that hold such frames, or errors that a library has ways of its own to
+copy: what :func:`copy.deepcopy` alone would copy wrongly, it finds copied in its memo.
+"""
 
 from __future__ import annotations
 
 import copy
+import copyreg
 import gc
 import sys
 from collections.abc import Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MAX_OBJECTS: Final = 1_000_000
+_TBLIB: Final = "tblib.pickling_support"
 _NO_DATA: Final = (type, ModuleType, FunctionType, BuiltinFunctionType)
 # What pandas' infer_dtype calls columns of immutable objects; it is five times faster than looking
 # at each cell.
@@ -42,13 +48,15 @@ def array_snapshot(
     return None
 
 
-def frames_of_objects(value: object) -> Sequence[Any]:
-    """Return the frames and series in *value* that hold objects.
+def copied_apart(value: object) -> Sequence[Any]:
+    """Return what in *value* ``copy.deepcopy`` alone would copy wrongly.
 
-    ``copy.deepcopy`` shares those objects: pandas copies the cells and not what they hold.
+    That is frames and series that hold objects, since pandas copies the cells and not what they
+    hold; and errors, once dask is imported: its tblib lets all errors of the process be copied in a
+    way of its own, which sets the fields of frozen ones and fails.
     """
     pandas = sys.modules.get("pandas")
-    if pandas is None:
+    if pandas is None and _TBLIB not in sys.modules:
         return ()
     found: list[Any] = []
     met: dict[int, object] = {}
@@ -58,28 +66,53 @@ def frames_of_objects(value: object) -> Sequence[Any]:
         if id(one) in met or isinstance(one, _NO_DATA) or type(one) in ATOMS:
             continue
         met[id(one)] = one
-        if isinstance(one, (pandas.DataFrame, pandas.Series)):
-            dtypes = [one.dtype] if one.ndim == 1 else one.dtypes
-            if any(map(_holds_objects, [*dtypes, one.index.dtype])) or _own_attributes(one):
-                found.append(one)
-        elif isinstance(one, pandas.Index):
-            if not _has_frozen_labels(one):
-                found.append(one)
-        else:
+        if isinstance(one, BaseException) and _is_copied_by_tblib(type(one)):
+            found.append(one)
+            waiting += one.__reduce_ex__(4)[1:]
+        elif pandas is None or not isinstance(one, (pandas.DataFrame, pandas.Series, pandas.Index)):
             waiting += _parts(one)
+        elif _holds_open_cells(one):
+            found.append(one)
     return found
 
 
+def _is_copied_by_tblib(kind: type[BaseException]) -> bool:
+    reducer = copyreg.dispatch_table.get(kind)
+    return getattr(reducer, "__module__", "") == _TBLIB and not hasattr(kind, "__deepcopy__")
+
+
+def _holds_open_cells(value: Any) -> bool:
+    if isinstance(value, sys.modules["pandas"].Index):
+        return not _has_frozen_labels(value)
+    dtypes = [value.dtype] if value.ndim == 1 else value.dtypes
+    return any(map(_holds_objects, [*dtypes, value.index.dtype])) or bool(_own_attributes(value))
+
+
 def _parts(value: Any) -> Sequence[object]:
-    numpy = sys.modules["numpy"]
-    if isinstance(value, numpy.ndarray):  # of which the garbage collector knows no parts
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        # The garbage collector knows no parts of it.
         return list(value.flat) if value.dtype == object else ()
     return gc.get_referents(value)
 
 
-def copies_of_cells(frames: Sequence[Any]) -> dict[int, object]:
-    """Return the memo with which ``copy.deepcopy`` copies the cells of *frames* too."""
-    return {id(frame): _copy_cells(frame) for frame in frames}
+def copies_apart(parts: Sequence[Any]) -> dict[int, object]:
+    """Return the memo in which ``copy.deepcopy`` finds the copies of *parts*."""
+    memo: dict[int, object] = {}
+    for part in reversed(parts):  # what an error holds comes after it
+        if isinstance(part, BaseException):
+            _copy_error(part, memo)
+        else:
+            memo[id(part)] = _copy_cells(part)
+    return memo
+
+
+def _copy_error(error: BaseException, memo: dict[int, object]) -> None:
+    """Copy *error* into *memo* as ``copy.deepcopy`` does without tblib."""
+    make, arguments, *state = cast("tuple[Any, ...]", error.__reduce_ex__(4))
+    made = memo[id(error)] = make(*copy.deepcopy(arguments, memo))
+    if state and state[0]:
+        made.__setstate__(copy.deepcopy(state[0], memo))
 
 
 def _snapshot_pandas(value: Any) -> FrameSnapshot | ObjectFrameSnapshot:
@@ -172,7 +205,7 @@ def _copy_labels(labels: Any) -> Any:
 
 def deep_copy(value: object) -> object:
     """Copy *value*, which may hold frames, and the objects in their cells too."""
-    return copy.deepcopy(value, copies_of_cells(frames_of_objects(value)))
+    return copy.deepcopy(value, copies_apart(copied_apart(value)))
 
 
 def _pandas_size(value: Any) -> int:

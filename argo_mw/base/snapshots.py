@@ -23,9 +23,9 @@ import msgspec
 
 from argo_mw.base.array_snapshots import (
     array_snapshot,
-    copies_of_cells,
+    copied_apart,
+    copies_apart,
     deep_copy,
-    frames_of_objects,
 )
 from argo_mw.base.errors import NotShareable
 from argo_mw.base.immutability import ATOMS, OVERHEAD, Survey, atom_size, is_immutable
@@ -147,10 +147,10 @@ class DeepCopiedSnapshot:
 
     value: object
     size: int
-    frames: Sequence[Any]
+    apart: Sequence[Any]
 
     def copy(self) -> object:
-        return copy.deepcopy(self.value, copies_of_cells(self.frames))
+        return copy.deepcopy(self.value, copies_apart(self.apart))
 
 
 def _is_json(value: object) -> bool:
@@ -187,8 +187,8 @@ def _encode(value: object) -> EncodedSnapshot | None:
 
 def _deep_copy(value: object, size: int) -> DeepCopiedSnapshot:
     private = deep_copy(value)
-    frames = frames_of_objects(private)
-    return DeepCopiedSnapshot(private, max(size, sys.getsizeof(value, OVERHEAD)), frames)
+    size = max(size, sys.getsizeof(value, OVERHEAD))
+    return DeepCopiedSnapshot(private, size, copied_apart(private))
 
 
 def _rebuild(value: Any) -> Any:

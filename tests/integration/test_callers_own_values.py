@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import copy
-import copyreg
 import dataclasses
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -515,13 +514,6 @@ WAYS = {
     )
 }
 STORED = {way.__name__: way for way in (through_the_store, distributed)}
-
-
-@pytest.fixture(autouse=True)
-def no_foreign_copiers(monkeypatch: pytest.MonkeyPatch) -> None:
-    # dask's tblib, once imported, lets all errors of the process be copied in a way of its own,
-    # which sets fields of frozen ones and fails.
-    monkeypatch.delitem(copyreg.dispatch_table, FrozenError, raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import copyreg
 import datetime as dt
+import sys
 import threading
 import warnings
 from decimal import Decimal
@@ -18,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal, assert_series_equal
+from tblib.pickling_support import pickle_exception
 
 from argo_mw.base.array_snapshots import FrameSnapshot
 from argo_mw.base.errors import NotShareable
@@ -277,3 +280,60 @@ def test_sizes_are_about_right():
     text = pd.DataFrame({"a": ["word"] * rows})
     assert rows * 4 < snapshot(text).size < rows * 40
     assert 8 * rows < snapshot(np.zeros(rows)).size < 8 * rows + 200
+
+
+# -- errors, where dask's tblib copies those of the whole process in a way of its own -------------
+
+
+@attrs.frozen
+class FrozenError(Exception):
+    rows: list[int]
+
+
+class OwnError(Exception):
+    def __deepcopy__(self, memo: dict[int, object]) -> OwnError:
+        return OwnError("by its own means")
+
+
+@pytest.fixture
+def tblib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have these classes copied as they are if they were there when dask was imported."""
+    for kind in (FrozenError, OwnError, ValueError):
+        monkeypatch.setitem(copyreg.dispatch_table, kind, pickle_exception)
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["with pandas", "without"])
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_frozen_error_is_copied_where_tblib_would_set_its_fields(
+    tblib: None, monkeypatch: pytest.MonkeyPatch, nested: bool, loaded: bool
+) -> None:
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "pandas")
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        copy.deepcopy(FrozenError([1]))
+    inner = FrozenError([1])
+    value = [ValueError("no", [inner]) if nested else inner, "more"]
+    kept = snapshot(value)
+    inner.rows.append(2)
+    copies = [kept.copy() for _ in range(2)]
+    errors = [one[0].args[1][0] if nested else one[0] for one in copies]
+    assert [FrozenError] * 2 == [type(one) for one in errors]
+    errors[0].rows.append(3)
+    assert [1] == errors[1].rows
+    assert errors[0] is not errors[1]
+
+
+def test_fields_and_notes_of_errors_are_kept_and_aliases_stay_aliases(tblib: None) -> None:
+    error = ValueError("no")
+    error.add_note("seen twice")
+    error.seen = [error.__notes__]  # type: ignore[attr-defined]
+    first, second = snapshot((error, error)).copy()
+    assert first is second
+    assert ["seen twice"] == first.__notes__
+    assert first.seen[0] is first.__notes__
+    assert first.__notes__ is not error.__notes__
+
+
+def test_an_error_with_means_of_its_own_is_copied_by_them(tblib: None) -> None:
+    [made] = snapshot([OwnError("original")]).copy()
+    assert "by its own means" == str(made)
