@@ -49,8 +49,7 @@ class Instrument(Protocol):
 class DayMemory:
     """The minutes drawn last, shared by all symbols and bounded."""
 
-    def __init__(self, limit: int = REMEMBERED_DAYS) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._days: OrderedDict[tuple[str, int], Bars] = OrderedDict()
 
     def get(self, symbol: str, row: int) -> Bars | None:
@@ -63,7 +62,7 @@ class DayMemory:
     def put(self, symbol: str, row: int, bars: Bars) -> None:
         """Remember a day and forget the least recently used one."""
         self._days[symbol, row] = bars
-        if len(self._days) > self._limit:
+        if len(self._days) > REMEMBERED_DAYS:
             self._days.popitem(last=False)
 
 

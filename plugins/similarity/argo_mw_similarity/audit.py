@@ -11,6 +11,7 @@ from argo_mw.plugin import Context, SharedUnavailable
 
 _PREFIX = "similarity:audit:"
 _BATCH = 500
+_TTL = 7 * 86400.0
 
 
 @frozen
@@ -46,13 +47,11 @@ class Audit:
     Args:
         context: Where the store and the codecs come from.
         max_hits: How many hits are kept; 0 keeps none.
-        ttl: Seconds for which one is kept.
     """
 
-    def __init__(self, context: Context, *, max_hits: int, ttl: float = 7 * 86400.0) -> None:
+    def __init__(self, context: Context, *, max_hits: int) -> None:
         self._context = context
         self._max_hits = max_hits
-        self._ttl = ttl
 
     async def record(self, hit: ServedHit) -> None:
         """Keep *hit* in the place of the oldest; do nothing if the store is unavailable."""
@@ -62,7 +61,7 @@ class Audit:
             place = (await self._context.shared.add(f"{_PREFIX}n", 1)).value % self._max_hits
             key = f"{_PREFIX}{place}"
             data = self._context.codecs.encode({**asdict(hit), "id": str(place)}, key)
-            await self._context.shared.set(key, data, ttl=self._ttl)
+            await self._context.shared.set(key, data, ttl=_TTL)
         except SharedUnavailable:
             return
 

@@ -6,9 +6,15 @@ import asyncio
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
+from typing import Final
 
 from argo_mw.plugin import Clock, TimeLimitExceeded, fail_at
 from argo_mw_similarity.embedders import Embedder, Vectors
+
+_MAX_BATCH: Final = 32
+_MAX_WAITING: Final = 1024
+"""Texts that may wait; further ones get ``None`` at once."""
+_MAX_REMEMBERED: Final = 2048
 
 
 class EmbeddingBatcher:
@@ -21,25 +27,11 @@ class EmbeddingBatcher:
     Args:
         embedder: What embeds.
         clock: Ends the waiting.
-        max_batch: Texts in one batch.
-        max_waiting: Texts that may wait; further ones get ``None`` at once.
-        max_remembered: Recent texts whose vectors are remembered.
     """
 
-    def __init__(
-        self,
-        embedder: Embedder,
-        clock: Clock,
-        *,
-        max_batch: int = 32,
-        max_waiting: int = 1024,
-        max_remembered: int = 2048,
-    ) -> None:
+    def __init__(self, embedder: Embedder, clock: Clock) -> None:
         self.embedder = embedder
         self._clock = clock
-        self._max_batch = max_batch
-        self._max_waiting = max_waiting
-        self._max_remembered = max_remembered
         self._recent: OrderedDict[str, Vectors] = OrderedDict()
         self._waiting: dict[str, asyncio.Future[Vectors]] = {}
         self._running: asyncio.Task[None] | None = None
@@ -98,7 +90,7 @@ class EmbeddingBatcher:
             return known
         future = self._waiting.get(text)
         if future is None:
-            if not self.ready or len(self._waiting) >= self._max_waiting:
+            if not self.ready or len(self._waiting) >= _MAX_WAITING:
                 return None
             future = self._enqueue(text)
         try:
@@ -121,7 +113,7 @@ class EmbeddingBatcher:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            batch = list(self._waiting)[: self._max_batch]
+            batch = list(self._waiting)[:_MAX_BATCH]
             try:
                 vectors = await loop.run_in_executor(self._thread, self.embedder.embed, batch)
             except Exception as error:
@@ -136,7 +128,7 @@ class EmbeddingBatcher:
 
     def _remember(self, text: str, vector: Vectors) -> None:
         self._recent[text] = vector
-        if len(self._recent) > self._max_remembered:
+        if len(self._recent) > _MAX_REMEMBERED:
             self._recent.popitem(last=False)
 
 

@@ -127,10 +127,11 @@ def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda one: (-one[1], one[0]))
 
 
-def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's score interval for the share of *successes* among *trials*."""
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Return Wilson's 95 % score interval for the share of *successes* among *trials*."""
     if trials == 0:
         return 0.0, 1.0
+    z = 1.96
     share = successes / trials
     middle = share + z * z / (2 * trials)
     spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))

@@ -15,15 +15,12 @@ Quantile = Callable[[float], float | None]
 """Returns the value that a share of all calls does not exceed."""
 
 _READABLE = 0.025
+_SPREAD = 2.0
+"""How many times more the share of slow calls varies than if calls were independent."""
 
 
 def percentile_change(
-    treatment: Quantile,
-    control: Quantile,
-    calls: tuple[float, float],
-    share: float,
-    *,
-    spread: float = 2.0,
+    treatment: Quantile, control: Quantile, calls: tuple[float, float], share: float
 ) -> tuple[float, float, float] | None:
     """Return the relative change of a percentile, and the ends of its interval.
 
@@ -32,7 +29,6 @@ def percentile_change(
         control: Those of control.
         calls: How many calls each of them is of.
         share: Which percentile: 0.99 for the 99th.
-        spread: How many times more the share of slow calls varies than if calls were independent.
 
     Returns:
         The change and both ends, as parts of control's percentile, or ``None`` where there are too
@@ -43,7 +39,7 @@ def percentile_change(
     for quantile, number in zip((treatment, control), calls, strict=True):
         if number <= 0.0:
             return None
-        half = bound * sqrt(share * (1.0 - share) * spread / number)
+        half = bound * sqrt(share * (1.0 - share) * _SPREAD / number)
         if share + half >= 1.0 or share - half <= 0.0:
             return None
         found = [quantile(share + shift) for shift in (-half, 0.0, half)]

@@ -19,6 +19,7 @@ JSON = dict[str, object]
 BYTES_PER_TOKEN = 4
 MINUTES_5 = 300.0
 HOUR = 3600.0
+_MAX_PREFIXES = 10_000
 TWISTS: Mapping[str, str] = {
     "empty": "replies with no text",
     "malformed": "replies with prose where JSON was asked for",
@@ -123,10 +124,10 @@ def fill_schema(schema: JSON, prompt: Prompt) -> JSON:
     return filled
 
 
-def pieces(text: str, words: int = 3) -> list[str]:
-    """Return the text in the chunks in which it is streamed."""
+def pieces(text: str) -> list[str]:
+    """Return the text in the chunks in which it is streamed, of three words each."""
     parts = text.split(" ")
-    chunks = [" ".join(parts[at : at + words]) for at in range(0, len(parts), words)]
+    chunks = [" ".join(parts[at : at + 3]) for at in range(0, len(parts), 3)]
     return [chunk + " " for chunk in chunks[:-1]] + chunks[-1:]
 
 
@@ -144,14 +145,10 @@ class PromptCache:
 
     Args:
         now: Where time comes from, in seconds.
-        max_prefixes: Prefixes remembered.
     """
 
-    def __init__(
-        self, now: Callable[[], float] = time.monotonic, max_prefixes: int = 10_000
-    ) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._max_prefixes = max_prefixes
         self._until: OrderedDict[bytes, float] = OrderedDict()
 
     def use(
@@ -184,7 +181,7 @@ class PromptCache:
     def _remember(self, prefix: bytes, until: float) -> None:
         self._until[prefix] = until
         self._until.move_to_end(prefix)
-        if len(self._until) > self._max_prefixes:
+        if len(self._until) > _MAX_PREFIXES:
             self._until.popitem(last=False)
 
 

@@ -11,6 +11,10 @@ from argo_mw_sandbox.bars import Bars, Floats
 
 Encode = Callable[[Bars], bytes]
 
+_MAX_SLICES = 2048
+_MAX_BARS = 500
+"""Bars in a slice that is remembered; longer ones are encoded anew."""
+
 
 def iso_times(bars: Bars) -> list[str]:
     """Return starts of bars as ``2022-02-01T05:00:00``, UTC."""
@@ -44,20 +48,16 @@ class RowMemory:
 
     Args:
         encode: Writes bars as JSON rows, separated by commas.
-        max_slices: Slices remembered.
-        max_bars: Bars in a slice that is remembered; longer ones are encoded anew.
     """
 
-    def __init__(self, encode: Encode, max_slices: int = 2048, max_bars: int = 500) -> None:
+    def __init__(self, encode: Encode) -> None:
         self._encode = encode
-        self._max_slices = max_slices
-        self._max_bars = max_bars
         self._rows: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
 
     def rows(self, symbol: str, timeframe: object, bars: Bars) -> bytes:
         """Return the rows of one symbol's *bars*; growing bars differ in their close or volume."""
         count = len(bars)
-        if count > self._max_bars:
+        if count > _MAX_BARS:
             return self._encode(bars)
         if count == 0:
             return b""
@@ -73,6 +73,6 @@ class RowMemory:
         known = self._rows.get(key)
         if known is None:
             known = self._rows[key] = self._encode(bars)
-            if len(self._rows) > self._max_slices:
+            if len(self._rows) > _MAX_SLICES:
                 self._rows.popitem(last=False)
         return known
