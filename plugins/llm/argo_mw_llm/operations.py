@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from numbers import Integral, Real
 
 from attrs import evolve
@@ -121,7 +122,7 @@ def _complete_form(given: dict[str, object], defaults: str, max_tokens: int) -> 
         BadParameter: One of them cannot be used, or they do not fit each other.
     """
     given["messages"] = _messages(given["messages"])
-    given["tools"] = _sequence("tools", given["tools"])
+    given["tools"] = _mappings("tools", given["tools"])
     if given["stream"] and given["tools"] and given["tool_choice"] != "none":
         msg = (
             "a stream is text alone, which would lose the calls of tools; leave out stream, "
@@ -131,6 +132,8 @@ def _complete_form(given: dict[str, object], defaults: str, max_tokens: int) -> 
     if given["prompt_cache_ttl"] not in _LIFETIMES:
         msg = f"prompt_cache_ttl is {given['prompt_cache_ttl']!r}; it is '5m', '1h' or ''"
         raise BadParameter(msg)
+    for name in ("temperature", "top_p"):
+        given[name] = _sampling(name, given[name])
     given["max_tokens"] = _positive("max_tokens", given["max_tokens"], max_tokens)
     given["sample"] = _sample(given["sample"])
     if not given["model"]:
@@ -279,22 +282,34 @@ def confidence(value: object) -> float:
 
 def _messages(given: object) -> list[JSON]:
     if isinstance(given, str):
-        given = [{"role": "user", "content": given}]
-    messages: list[JSON] = [dict(m) for m in _sequence("messages", given) if isinstance(m, Mapping)]
+        given = [{"role": "user", "content": given}] if given.strip() else []
+    messages = _mappings("messages", given)
+    if not messages:
+        msg = "messages are empty; there is nothing to ask"
+        raise BadParameter(msg)
     wrong = [m.get("role") for m in messages if m.get("role") not in _ROLES or "content" not in m]
-    if not messages or wrong:
+    if wrong:
         msg = (
             "messages are text, or mappings with a role (user, assistant, tool) and content; "
             f"got roles {wrong}"
-            if wrong
-            else "messages are empty; there is nothing to ask"
         )
         raise BadParameter(msg)
     return messages
 
 
+def _mappings(name: str, given: object) -> list[JSON]:
+    """Return *given* as a list of mappings; one that is left out would change what is asked."""
+    mappings: list[JSON] = []
+    for at, one in enumerate(_sequence(name, given)):
+        if not isinstance(one, Mapping):
+            msg = f"{name}[{at}] is a {type(one).__name__}; give a mapping"
+            raise BadParameter(msg)
+        mappings.append(dict(one))
+    return mappings
+
+
 def _sequence(name: str, given: object) -> list[object]:
-    if isinstance(given, str) or not isinstance(given, Sequence):
+    if isinstance(given, str | bytes) or not isinstance(given, Sequence):
         msg = f"{name} is a {type(given).__name__}; give a list"
         raise BadParameter(msg)
     return list(given)
@@ -305,6 +320,14 @@ def _plain(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, Real):
         return value
     return int(value) if isinstance(value, Integral) else float(value)
+
+
+def _sampling(name: str, given: object) -> object:
+    plain = _plain(given)
+    if plain is None or (type(plain) in (int, float) and 0.0 <= plain < inf):  # type: ignore[operator]
+        return plain
+    msg = f"{name} is {given!r:.40}; give a number that is not negative"
+    raise BadParameter(msg)
 
 
 def _positive(name: str, given: object, default: int) -> int:
