@@ -234,8 +234,8 @@ class AdaptiveTtl:
         self._first_unknown = subject
         self._context.warn_once(
             NAME,
-            f"the market of {subject!r:.60} is not known, so it counts as open, and so will those of "
-            "others: name their calendars in [plugins.adaptive_ttl.calendars]",
+            f"the market of {subject!r:.60} is not known, so it counts as open, and so will those "
+            "of others: name their calendars in [plugins.adaptive_ttl.calendars]",
         )
 
     def _expires_early(self, call: Call) -> bool:

@@ -193,6 +193,17 @@ async def test_a_market_that_is_not_known_counts_as_open_and_says_so(
     assert "the market of 'ES=F' is not known" in trouble.what
 
 
+async def test_of_a_subject_that_is_a_whole_document_the_log_shows_the_beginning(
+    open_argo: OpenArgo,
+) -> None:
+    async with open_argo() as argo:
+        events = capture_events(argo)
+        await argo.outcome("bars", symbol="a whole document, " * 1_000)
+    (trouble,) = events.of(Trouble)
+    assert "the market of 'a whole document, a whole" in trouble.what
+    assert len(trouble.what) < 300
+
+
 async def test_an_answer_without_a_subject_gets_a_time_to_live(
     open_argo: OpenArgo, clock: FakeClock
 ) -> None:
