@@ -54,9 +54,10 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """Name it by what changes, whatever line that comes to stand in."""
-        line = text_of(self.file).splitlines()[self.line - 1].strip()
-        return f"{self.file}: {line} [{self.operator.partition('/')[2]}]"
+        """Name it by what changes, and where in its line, whatever line that comes to stand in."""
+        line = text_of(self.file).splitlines()[self.line - 1]
+        column = 1 + self.column - (len(line) - len(line.lstrip()))
+        return f"{self.file}: {line.strip()} [{self.operator.partition('/')[2]} at {column}]"
 
     def source(self) -> str:
         """Return the changed source."""
