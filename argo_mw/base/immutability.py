@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import sys
+from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from operator import attrgetter
 from pathlib import PurePath
 from types import BuiltinFunctionType, MemberDescriptorType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import attrs
@@ -101,15 +103,16 @@ class Survey:
         return False
 
     def _all(self, parts: Any) -> bool:
-        immutable = True
+        immutable, size = True, 0
         for part in parts:
             kind = type(part)
             if kind in ATOMS:  # written out here, because most parts are atoms
-                self.size += len(part) + OVERHEAD if kind is str or kind is bytes else _SMALL
+                size += len(part) + OVERHEAD if kind is str or kind is bytes else _SMALL
             elif kind is tuple and not part:
-                self.size += OVERHEAD
+                size += OVERHEAD
             else:
                 immutable &= self.is_immutable(part)
+        self.size += size
         return immutable
 
 
@@ -118,16 +121,27 @@ def _frozen_parts(kind: type, value: Any) -> tuple[object, ...] | None:
     own = getattr(value, "__dict__", None)
     if issubclass(kind, tuple) and own is None:
         return tuple(value)
-    names = _frozen_fields(kind)
-    if names is None or (own and not own.keys() <= set(names)):
+    fields = _frozen_fields(kind)
+    if fields is None or (own and not fields.names.issuperset(own)):
         return None  # attributes besides its fields may hold anything
-    return tuple([getattr(value, name) for name in names])
+    return fields.of(value)
+
+
+class _Fields(NamedTuple):
+    """The fields of a class of frozen records, and what returns those of a record."""
+
+    names: frozenset[str]
+    of: Callable[[Any], tuple[object, ...]]
 
 
 @functools.lru_cache(maxsize=1024)
-def _frozen_fields(kind: type) -> tuple[str, ...] | None:
+def _frozen_fields(kind: type) -> _Fields | None:
     names = _declared_fields(kind)
-    return names if names is not None and _is_nothing_else(kind, names) else None
+    if names is None or not _is_nothing_else(kind, names):
+        return None
+    if len(names) > 1:  # an attrgetter of one name returns no tuple
+        return _Fields(frozenset(names), attrgetter(*names))
+    return _Fields(frozenset(names), lambda value: tuple(getattr(value, name) for name in names))
 
 
 def _declared_fields(kind: type) -> tuple[str, ...] | None:
