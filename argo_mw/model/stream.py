@@ -77,7 +77,7 @@ class Stream(Generic[C]):
     def chunks(self) -> Sequence[C]:
         """The chunks that have arrived."""
         buffer = self._buffer
-        return tuple([buffer.chunk(at, taken=False) for at in range(len(buffer))])
+        return tuple([buffer.chunk(at, taken=False) for at in range(len(buffer.kept))])
 
     @property
     def cost(self) -> Cost | None:
@@ -118,13 +118,13 @@ class Stream(Generic[C]):
         buffer = self._buffer
         buffer.start()
         try:
-            while not len(buffer) and not self._ended:
+            while not buffer.kept and not self._ended:
                 await buffer.change()
         except asyncio.CancelledError:
             if buffer.readers == 0:
                 buffer.abort("its only reader stopped waiting")
             raise
-        if len(buffer):
+        if buffer.kept:
             return buffer.chunk(0, taken=False)
         if self._error is not None:
             raise _copy(self._error)
@@ -141,16 +141,16 @@ class Stream(Generic[C]):
         self._readers += 1
         buffer.readers += 1
         buffer.start()
-        position = 0
+        arrived, position = buffer.kept, 0
         turns = Turns()
         try:
             while True:
-                while position < len(buffer):
+                while position < len(arrived):
                     chunk = buffer.chunk(position, taken=True)
                     position += 1
                     yield chunk
                     # What has arrived already waits for nothing.
-                    if position < len(buffer) and turns.due():
+                    if position < len(arrived) and turns.due():
                         await asyncio.sleep(0)
                 if self._ended:
                     break

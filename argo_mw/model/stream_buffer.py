@@ -28,6 +28,7 @@ class StreamBuffer(Generic[C]):
     """Chunks as they arrive, the source that they come from, and how it ended.
 
     Attributes:
+        kept: The chunks that have arrived, as they are kept; see :meth:`chunk`.
         readers: How many read now, over all handles.
         done: Whether nothing more arrives.
         error: Why it ended before its source did, or ``None``.
@@ -44,7 +45,7 @@ class StreamBuffer(Generic[C]):
         self.cost: Cost | None = None
         self.enter: Callable[[], object] | None = None
         self._source = source
-        self._chunks: list[C | _Copied | _Uncopied] = []
+        self.kept: list[C | _Copied | _Uncopied] = []
         self._max_chunks = max_chunks
         self._callbacks: list[Callable[[], None]] = []
         self._waiting: list[asyncio.Future[None]] = []
@@ -54,19 +55,16 @@ class StreamBuffer(Generic[C]):
         self._pump: asyncio.Task[None] | None = None
         self._pumping = False
 
-    def __len__(self) -> int:
-        return len(self._chunks)
-
     def append(self, chunk: C) -> None:
         """Add *chunk*, and let readers go on."""
-        self._chunks.append(_kept(chunk))
+        self.kept.append(_kept(chunk))
         if self._awaiting_first:
             self._call_awaiting()
         self.wake()
 
     def chunk(self, at: int, *, taken: bool) -> C:
         """Return the chunk at place *at* for one reader, who keeps it if *taken*."""
-        kept = self._chunks[at]
+        kept = self.kept[at]
         if type(kept) is _Copied or type(kept) is _Uncopied:
             return cast("C", kept.take() if taken else kept.look())
         return cast("C", kept)
@@ -80,7 +78,7 @@ class StreamBuffer(Generic[C]):
 
     def when_begun(self, callback: Callable[[], None]) -> None:
         """Call *callback* when the first chunk is there; at once if it is."""
-        if self._chunks:
+        if self.kept:
             callback()
         elif not self.done:
             self._awaiting_first.append(callback)
@@ -139,7 +137,7 @@ class StreamBuffer(Generic[C]):
         self._pumping = True
         try:
             async for chunk in self._source:
-                if len(self._chunks) >= self._max_chunks:
+                if len(self.kept) >= self._max_chunks:
                     msg = f"stream {self._name!r} is longer than {self._max_chunks} chunks"
                     raise StreamAborted(msg)
                 self.append(chunk)

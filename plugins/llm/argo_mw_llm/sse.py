@@ -86,9 +86,10 @@ class EventSource:
         return self
 
     async def __anext__(self) -> bytes:
-        await self._until_wanted()
         if self._visible is None:
-            return await self._next()
+            piece = await self._next()
+            self._passed += 1
+            return piece
         while True:
             try:
                 piece = self._visible.of(await self._next())
@@ -100,16 +101,10 @@ class EventSource:
                 self._passed += 1
                 return piece
 
-    async def _until_wanted(self) -> None:
-        passed = len(self._seen) if self._visible is None else self._passed
-        try:
-            await self._demand.until(passed + 1)
-        except BaseException:
-            self._learn_at_once()
-            raise
-
     async def _next(self) -> bytes:
+        """Return the next piece, once a reader asks for one more than were passed on."""
         try:
+            await self._demand.until(self._passed + 1)
             piece = await (self._next_of_ended() if self._ending.ended else anext(self._pieces))
         except Exception as error:
             if isinstance(error, StopAsyncIteration):
