@@ -194,7 +194,7 @@ class Engine:
                 not_needed.close()
         latency = self.clock.monotonic() - started
         variant.tally.answered(call, outcome, latency, found_by)
-        if self.events.calls:
+        if self.events.calls and self.events.wants_of(call):
             self.events.emit(CallEnded(call, latency, outcome, arms=variant.arms))
         return outcome
 
@@ -452,7 +452,7 @@ class Engine:
     def _failed(self, call: Call, variant: Variant, started: float, error: BaseException) -> None:
         latency = self.clock.monotonic() - started
         variant.tally.failed(call, error, latency)
-        if self.events.calls:
+        if self.events.calls and self.events.wants_of(call):
             self.events.emit(CallEnded(call, latency, None, error, arms=variant.arms))
 
     def _subject_parameter(self, operation: str) -> str:

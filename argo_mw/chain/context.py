@@ -405,7 +405,8 @@ class Context:
         """Count that *layer* did *action*, and emit it if anything observes it.
 
         See :class:`LayerActed`. ``hit`` and ``joined`` need to be announced only while
-        ``events.calls`` says that they are observed: answers are counted where calls end.
+        ``events.calls`` and ``events.wants_of(call)`` say that they are observed: answers are
+        counted where calls end.
 
         Args:
             layer: The layer's name.
@@ -418,8 +419,9 @@ class Context:
             self._known_acts[layer, action] += 1
         except KeyError:
             self.acted(layer, action)
-        if LayerActed in self.events.wanted:
-            self.events.emit(LayerActed(layer, action, call, detail))
+        events = self.events
+        if LayerActed in events.wanted and (call is None or events.wants_of(call)):
+            events.emit(LayerActed(layer, action, call, detail))
 
     def acted(self, layer: str, act: str) -> None:
         """Count that *layer* did *act*; :meth:`announce` does so too."""

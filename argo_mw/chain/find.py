@@ -191,7 +191,7 @@ def _end(
     ended: Ended,
 ) -> None:
     close(looks)
-    if events.calls:
+    if events.calls and events.wants_of(call):
         events.emit(ended(call, outcome, error))
 
 

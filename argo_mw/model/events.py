@@ -13,6 +13,7 @@ from msgspec import Struct
 from argo_mw.base.log import Log
 from argo_mw.model.call import Call
 from argo_mw.model.charge import Charge
+from argo_mw.model.operation import Kind
 from argo_mw.model.outcome import NO_COST, Attempt, Cost, Outcome
 
 log = Log("argo_mw")
@@ -211,16 +212,20 @@ class Events:
 
     Attributes:
         active: Whether there is an observer: the same as ``if events:``, without its frame.
-        calls: Whether an observer wants events of every call, those answered from memory included.
+        calls: Whether an observer wants events of every call, those answered from memory included,
+            or of every call that :meth:`wants_of` names.
         wanted: The kinds of events that some observer wants.
         unpriced: Whether an observer wants :class:`RequestSettled` of requests that cost nothing,
             too: all do but one whose attribute ``priced_only`` is true.
+
+    An observer with the attribute ``operations``, kinds of operations, needs no events of calls of
+    others: these are not built unless another observer wants them.
 
     An observer runs on the event loop and must not block. One that raises is removed and logged:
     observing must not change what is observed.
     """
 
-    __slots__ = ("_by_kind", "_observers", "active", "calls", "unpriced", "wanted")
+    __slots__ = ("_by_kind", "_observers", "_of", "active", "calls", "unpriced", "wanted")
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
         self._listen(observers)
@@ -235,6 +240,10 @@ class Events:
     def remove(self, observer: Observer) -> None:
         """Send no more events to *observer*."""
         self._listen([o for o in self._listening if o is not observer])
+
+    def wants_of(self, call: Call) -> bool:
+        """Return whether an observer wants the events of *call*, if any wants those of calls."""
+        return call.operation.kind in self._of
 
     def emit(self, event: Event) -> None:
         """Deliver *event* to every observer that wants it."""
@@ -260,7 +269,11 @@ class Events:
             if any(issubclass(event, kinds) for _, kinds in self._observers)
         )
         self._by_kind = {kind: self._wanting(kind) for kind in self.wanted}
-        self.calls = not self.wanted.isdisjoint((CallEnded, LayerActed))
+        of_calls = self._wanting(CallEnded) + self._wanting(LayerActed)
+        self.calls = bool(of_calls)
+        self._of = frozenset(
+            kind for one in of_calls for kind in getattr(one, "operations", get_args(Kind))
+        )
         of_costs = self._wanting(RequestSettled)
         self.unpriced = not all(getattr(one, "priced_only", False) for one in of_costs)
 

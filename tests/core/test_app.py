@@ -32,6 +32,7 @@ from argo_mw.plugin import (
     Events,
     Guard,
     Layer,
+    LayerActed,
     Next,
     Reconfigured,
     Trouble,
@@ -40,6 +41,8 @@ from argo_mw.plugin import (
     context_of,
     hookimpl,
     observe,
+    observes,
+    operation,
 )
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events
 
@@ -441,6 +444,37 @@ async def test_observers_of_plugins_are_collected(open_argo) -> None:
     assert seen
 
 
+async def test_an_observer_of_one_kind_of_operation_leaves_the_events_of_others_unbuilt(
+    open_argo,
+) -> None:
+    seen: list[Event] = []
+
+    class OfModels:
+        kinds = (CallEnded, LayerActed)
+        operations = ("llm",)
+
+        def __call__(self, event: Event) -> None:
+            seen.append(event)
+
+    async def answer(call: Call) -> Outcome:
+        return Outcome("x")
+
+    asked = operation(name="asked", kind="llm")(lambda: None)
+    model = Upstream("model", frozenset(["asked"]), answer)
+    plugin = FakePlugin(operations=[asked], upstreams=[model])
+    async with open_argo(Scripted("a", ["bars"]), plugins={"models": plugin}) as argo:
+        context = context_of(argo)
+        context.events.add(OfModels())
+        await argo.call("bars", symbol="A")
+        context.announce("cache", "miss", context.make_call("bars", "t", {"symbol": "A"}))
+        assert [] == seen
+        await argo.call("asked")
+        assert ["asked"] == [one.call.operation.name for one in seen if isinstance(one, CallEnded)]
+        context.events.add(observes(CallEnded)(lambda event: None))
+        await argo.call("bars", symbol="B")
+        assert "bars" in [one.call.operation.name for one in seen if isinstance(one, CallEnded)]
+
+
 # -- Invalidation ------------------------------------------------------------------------------
 
 
@@ -528,7 +562,6 @@ def test_a_blocking_application_that_cannot_open_ends_its_thread() -> None:
 
 
 def _bars():
-    from argo_mw.plugin import operation
 
     return operation(name="bars", subject="symbol")(lambda symbol: None)
 

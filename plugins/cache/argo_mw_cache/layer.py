@@ -128,7 +128,7 @@ class Cache:
             ):
                 freshness = self._versions.peek(entry.tag_snapshot)
                 if freshness is Freshness.FRESH:
-                    if self._events.calls:
+                    if self._events.calls and self._events.wants_of(call):
                         self._context.announce(NAME, "hit", call)
                     return entry.outcome if entry.shared_as_is else entry.serve()
                 if freshness is Freshness.UNKNOWN and NAME not in call.missed:

@@ -97,7 +97,8 @@ class Coalesce:
         return f"would join a flight that {flight.waiting} wait for"
 
     def _wait(self, flight: Flight, call: Call) -> Coroutine[object, object, Outcome]:
-        if self._context.events.calls:
+        events = self._context.events
+        if events.calls and events.wants_of(call):
             self._announce(NAME, "joined", call)
         return _wait_in(flight, call)
 

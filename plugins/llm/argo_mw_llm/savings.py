@@ -18,6 +18,7 @@ class Savings:
     """An observer that records what each layer saved."""
 
     kinds = (CallEnded, LayerActed)
+    operations = ("llm",)
 
     def __init__(self, accounting: Accounting, context: Context) -> None:
         self._accounting = accounting

@@ -339,7 +339,8 @@ class FanOut:
 
     def _announce(self, branch: Branch, action: str, detail: Callable[[], str] = str) -> None:
         """Count *action* of *branch*; where calls are observed, say so, and its *detail*."""
-        if not self._context.events.calls:
+        events = self._context.events
+        if not (events.calls and events.wants_of(self._call)):
             self._context.acted(NAME, action)
             return
         name = branch.upstream.name
