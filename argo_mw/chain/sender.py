@@ -71,9 +71,9 @@ class Sender:
             # No further name for an error here: it and this frame would keep each other alive, with
             # all that they hold, until the garbage collector runs.
             foreign = _is_foreign(error)
-            self._tallies.sent(self.upstream, call, self._ending(error), 1.0, began)
+            self._tallies.sent(self.upstream, call, self._ending(error, foreign), 1.0, began)
             if request is not None or sent is not None:
-                await self._settle(request, sent, (self._ending(error),))
+                await self._settle(request, sent, (self._ending(error, foreign),))
             if foreign:
                 raise self._failure(error) from error
             raise
@@ -107,7 +107,7 @@ class Sender:
             self._answering.read_streams(calls[0], under_way, answers)
         except BaseException as error:
             foreign = _is_foreign(error)
-            await self._end_many(request, sent, (self._ending(error),) * len(calls), began)
+            await self._end_many(request, sent, (self._ending(error, foreign),) * len(calls), began)
             if foreign:
                 raise self._failure(error) from error
             raise
@@ -221,11 +221,9 @@ class Sender:
         )
         return UpstreamError(msg, upstream=self.upstream.name)
 
-    def _ending(self, error: BaseException) -> BaseException:
+    def _ending(self, error: BaseException, foreign: bool) -> BaseException:
         """Return what a request ended in: *error*, unless that only looks like a cancellation."""
-        if isinstance(error, Exception) or not is_failure(error):
-            return error
-        return self._failure(error)
+        return self._failure(error) if foreign and not isinstance(error, Exception) else error
 
     def _failure(self, error: BaseException) -> UpstreamError:
         msg = f"upstream {self.upstream.name!r} failed: {described(error)}"

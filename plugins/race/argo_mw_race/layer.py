@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 
 from argo_mw.plugin import AnyOperation, Call, Context, Next, Outcome, Unsupported, Upstream
 from argo_mw_race.branch import Branch
@@ -121,13 +121,13 @@ class Race:
             return "race"
         return strategy
 
-    async def _find_winner(
+    def _find_winner(
         self, strategy: Strategy, fan_out: FanOut, plan: Plan, ranking: Ranking, call: Call
-    ) -> Branch:
+    ) -> Coroutine[object, object, Branch]:
         match strategy:
             case "race":
-                return await race(fan_out, plan, ranking)
+                return race(fan_out, plan, ranking)
             case "best":
-                return await best(fan_out, plan, ranking, call, self._context)
+                return best(fan_out, plan, ranking, call, self._context)
             case _:
-                return await hedge(fan_out, plan)
+                return hedge(fan_out, plan)
