@@ -1,4 +1,4 @@
-"""A worker of the fleet: Dask's worker, with an application whose desk answers.
+"""A worker of the fleet: Dask's worker, with an application that answers.
 
 Both live on one event loop, so that what the application keeps (caches, flights, what it has
 learned) stays with the worker as long as it runs.
@@ -14,8 +14,8 @@ import dask
 from distributed import Worker, get_worker
 
 from argo_mw.plugin import Argo
+from argo_mw_fleet.answering import Answering
 from argo_mw_fleet.config import FleetConfig
-from argo_mw_fleet.desk import Desk
 from argo_mw_fleet.errors import FleetError, FleetUnavailable, cause_of
 from argo_mw_fleet.reach import LOOPBACK, Reach, check_listens
 
@@ -30,13 +30,13 @@ _SETTINGS: Final = {
 
 
 class FleetWorker(Worker):
-    """A worker with a desk."""
+    """A worker of Dask that answers rounds."""
 
-    desk: Desk
+    answering: Answering
 
 
 async def answer(request: bytes) -> bytes:
-    """Return what the desk of this worker makes of *request*.
+    """Return what this worker answers to *request*.
 
     Raises:
         FleetError: The request cannot be read, or this is not a worker of ours.
@@ -45,7 +45,7 @@ async def answer(request: bytes) -> bytes:
     if not isinstance(worker, FleetWorker):
         msg = "this worker was not started by `argo-mw fleet worker`"
         raise FleetError(msg)
-    return await worker.desk.answer(request)
+    return await worker.answering.answer(request)
 
 
 def make_worker(argo: Argo, reached: Reach, config: FleetConfig, *, name: str) -> FleetWorker:
@@ -72,7 +72,7 @@ def make_worker(argo: Argo, reached: Reach, config: FleetConfig, *, name: str) -
             dashboard_address=f"{LOOPBACK}:0",
             **options,
         )
-    worker.desk = Desk(argo)
+    worker.answering = Answering(argo)
     return worker
 
 

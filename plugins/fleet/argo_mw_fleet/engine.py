@@ -44,7 +44,7 @@ class Engine(Protocol):
         """
 
     async def run(self, worker: str, request: bytes) -> bytes:
-        """Return what :meth:`Desk.answer` of *worker* makes of *request*.
+        """Return what :meth:`Answering.answer` of *worker* makes of *request*.
 
         Raises:
             WorkerLost: The worker left, or does not answer.

@@ -16,17 +16,17 @@ from argo_mw import Argo
 from argo_mw.plugin import Context, context_of
 from argo_mw.testing import FakeClock
 from argo_mw_fleet import Fleet, FleetUnavailable, WorkerLost, WorkerNow
-from argo_mw_fleet.desk import Desk
+from argo_mw_fleet.answering import Answering
 
 HERE = Path(__file__).parent
 
 
-class DeskEngine:
-    """A second engine, of desks in this process: whatever the adapter to Dask is, the rest is not it."""
+class LocalEngine:
+    """A second engine, of workers in this process: whatever the adapter to Dask is, the rest is not it."""
 
-    def __init__(self, caller: Argo, desks: Mapping[str, Desk]) -> None:
+    def __init__(self, caller: Argo, answering: Mapping[str, Answering]) -> None:
         self.caller = caller
-        self.desks = dict(desks)
+        self.answering = dict(answering)
         self.away = False
         self.sent: list[tuple[str, int]] = []
         self.lose: Callable[[str, int], bool] = lambda worker, number: False
@@ -35,27 +35,27 @@ class DeskEngine:
         if self.away:
             msg = "the scheduler cannot be reached"
             raise FleetUnavailable(msg)
-        return {name: WorkerNow(name, f"desk://{name}") for name in sorted(self.desks)}
+        return {name: WorkerNow(name, f"worker://{name}") for name in sorted(self.answering)}
 
     async def run(self, worker: str, request: bytes) -> bytes:
         number = sum(one == worker for one, _ in self.sent) + 1
         self.sent.append((worker, len(request)))
-        if worker not in self.desks:
+        if worker not in self.answering:
             msg = f"there is no worker {worker}"
             raise WorkerLost(msg)
-        reply = await self.desks[worker].answer(request)
+        reply = await self.answering[worker].answer(request)
         if self.lose(worker, number):
-            del self.desks[worker]
+            del self.answering[worker]
             msg = f"worker {worker} has left"
             raise WorkerLost(msg)
         return reply
 
 
-OpenDesks = Callable[..., contextlib.AbstractAsyncContextManager[tuple[Fleet, DeskEngine]]]
+OpenWorkers = Callable[..., contextlib.AbstractAsyncContextManager[tuple[Fleet, LocalEngine]]]
 
 
 @pytest.fixture
-def desks(tmp_path: Path) -> OpenDesks:
+def workers(tmp_path: Path) -> OpenWorkers:
     """Open a caller and workers by the names given, each an application of its own."""
 
     @contextlib.asynccontextmanager
@@ -64,7 +64,7 @@ def desks(tmp_path: Path) -> OpenDesks:
         plugin: Callable[[str], object],
         clock: FakeClock | None = None,
         keys: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[tuple[Fleet, DeskEngine]]:
+    ) -> AsyncIterator[tuple[Fleet, LocalEngine]]:
         async with contextlib.AsyncExitStack() as stack:
             contexts: dict[str, Context] = {}
             applications: dict[str, Argo] = {}
@@ -72,7 +72,7 @@ def desks(tmp_path: Path) -> OpenDesks:
                 settings: dict[str, object] = {
                     "shared": "memory://",
                     "state_dir": str(tmp_path / name),
-                    "tenant": "desk" if name == "caller" else "other",
+                    "tenant": "caller" if name == "caller" else "other",
                 }
                 key = (keys or {}).get(name)
                 if key is not None:
@@ -85,8 +85,8 @@ def desks(tmp_path: Path) -> OpenDesks:
                 )
                 applications[name] = await stack.enter_async_context(argo)
                 contexts[name] = context_of(argo)
-            engine = DeskEngine(
-                applications["caller"], {name: Desk(applications[name]) for name in names}
+            engine = LocalEngine(
+                applications["caller"], {name: Answering(applications[name]) for name in names}
             )
             yield Fleet(engine, contexts["caller"], applications["caller"].settings), engine
 

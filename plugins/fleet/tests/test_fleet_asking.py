@@ -33,14 +33,14 @@ from argo_mw_fleet import (
     FleetUnavailable,
     RemoteError,
     WorkerLost,
-    desk,
+    answering,
     messages,
     place,
 )
-from argo_mw_fleet.desk import ABANDONED
+from argo_mw_fleet.answering import ABANDONED
 from argo_mw_fleet.error_fields import error_fields, error_from
 
-from .conftest import OpenDesks, until
+from .conftest import OpenWorkers, until
 
 
 @operation(subject="symbol")
@@ -88,8 +88,8 @@ class Gate:
         return FakePlugin(operations=[price, whole], upstreams=[upstream])
 
 
-async def test_each_subject_is_answered_by_its_worker(desks: OpenDesks) -> None:
-    async with desks("a", "b", "c", plugin=quoting) as (fleet, _):
+async def test_each_subject_is_answered_by_its_worker(workers: OpenWorkers) -> None:
+    async with workers("a", "b", "c", plugin=quoting) as (fleet, _):
         found: dict[str, Any] = await fleet.map("price", SYMBOLS, days=7)
     placed = place(tuple(SYMBOLS), ("a", "b", "c"))
     assert SYMBOLS == list(found)
@@ -99,16 +99,16 @@ async def test_each_subject_is_answered_by_its_worker(desks: OpenDesks) -> None:
     assert {7} == {one.value["days"] for one in found.values()}
 
 
-async def test_the_callers_tenant_asks_unless_another_is_named(desks: OpenDesks) -> None:
-    async with desks("a", plugin=quoting) as (fleet, _):
+async def test_the_callers_tenant_asks_unless_another_is_named(workers: OpenWorkers) -> None:
+    async with workers("a", plugin=quoting) as (fleet, _):
         found: Any = await fleet.map(price, ["X"])
         other: Any = await fleet.options(tenant="second").map(price, ["X"])
-    assert "desk" == found["X"].value["tenant"]
+    assert "caller" == found["X"].value["tenant"]
     assert "second" == other["X"].value["tenant"]
 
 
-async def test_options_follow_one_another_as_those_of_an_application(desks: OpenDesks) -> None:
-    async with desks("a", plugin=quoting) as (fleet, _):
+async def test_options_follow_one_another_as_those_of_an_application(workers: OpenWorkers) -> None:
+    async with workers("a", plugin=quoting) as (fleet, _):
         second = fleet.options(tenant="second", refresh=True)
         found: Any = await second.options(tenant=None, read=True, timeout=5.0).map("price", ["X"])
     assert "second" == found["X"].value["tenant"]
@@ -126,7 +126,9 @@ def best(symbol: str) -> object: ...
 def shared(symbol: str) -> object: ...
 
 
-async def test_an_upstream_asks_the_fleet_for_the_tenant_that_it_answers(desks: OpenDesks) -> None:
+async def test_an_upstream_asks_the_fleet_for_the_tenant_that_it_answers(
+    workers: OpenWorkers,
+) -> None:
     opened: list[Any] = []
 
     def plugin(name: str) -> FakePlugin:
@@ -142,7 +144,7 @@ async def test_an_upstream_asks_the_fleet_for_the_tenant_that_it_answers(desks: 
             ],
         )
 
-    async with desks("a", plugin=plugin) as (fleet, engine):
+    async with workers("a", plugin=plugin) as (fleet, engine):
         opened.append(fleet)
         caller = engine.caller
         assert "guest" == await caller.options(tenant="guest").call("best", symbol="Y")
@@ -152,8 +154,8 @@ async def test_an_upstream_asks_the_fleet_for_the_tenant_that_it_answers(desks: 
             await caller.call("shared", symbol="Y")
 
 
-async def test_a_subject_that_fails_has_its_error_and_the_others_their_answers(desks) -> None:
-    async with desks("a", "b", plugin=quoting) as (fleet, _):
+async def test_a_subject_that_fails_has_its_error_and_the_others_their_answers(workers) -> None:
+    async with workers("a", "b", plugin=quoting) as (fleet, _):
         found = await fleet.map("price", ["GOOD", "BAD", "ODD", "GOOD"])
     assert ["GOOD", "BAD", "ODD"] == list(found)
     assert isinstance(found["GOOD"], Outcome)
@@ -162,21 +164,21 @@ async def test_a_subject_that_fails_has_its_error_and_the_others_their_answers(d
     assert isinstance(found["ODD"], NotEncodable)
 
 
-async def test_a_subject_that_cannot_be_sent_is_an_error_of_its_own(desks: OpenDesks) -> None:
-    async with desks("a", plugin=quoting) as (fleet, _):
+async def test_a_subject_that_cannot_be_sent_is_an_error_of_its_own(workers: OpenWorkers) -> None:
+    async with workers("a", plugin=quoting) as (fleet, _):
         found = await fleet.map("price", ["GOOD", "HALF\ud800", "GÜT"])
     assert [Outcome, NotEncodable, Outcome] == [type(one) for one in found.values()]
 
 
-async def test_how_far_it_is_counts_what_was_taken(desks: OpenDesks) -> None:
-    async with desks("a", plugin=quoting) as (fleet, _), fleet.each("price", SYMBOLS) as answers:
+async def test_how_far_it_is_counts_what_was_taken(workers: OpenWorkers) -> None:
+    async with workers("a", plugin=quoting) as (fleet, _), fleet.each("price", SYMBOLS) as answers:
         counted = [answers.done async for _ in answers]
     assert list(range(1, len(SYMBOLS) + 1)) == counted
 
 
-async def test_answers_come_while_others_are_awaited(desks: OpenDesks) -> None:
+async def test_answers_come_while_others_are_awaited(workers: OpenWorkers) -> None:
     gate = Gate()
-    async with desks("a", "b", plugin=gate.plugin) as (fleet, _):
+    async with workers("a", "b", plugin=gate.plugin) as (fleet, _):
         async with fleet.each("price", ["FAST", "SLOW"]) as answers:
             await until(lambda: len(gate.begun) == 2)
             gate.open_for["FAST"].set()
@@ -188,45 +190,45 @@ async def test_answers_come_while_others_are_awaited(desks: OpenDesks) -> None:
             assert [] == [one async for one in answers]
 
 
-async def test_a_caller_that_leaves_ends_what_it_asked(desks: OpenDesks) -> None:
+async def test_a_caller_that_leaves_ends_what_it_asked(workers: OpenWorkers) -> None:
     gate = Gate()
-    async with desks("a", "b", plugin=gate.plugin) as (fleet, engine):
+    async with workers("a", "b", plugin=gate.plugin) as (fleet, engine):
         async with fleet.each("price", SYMBOLS):
             await until(lambda: len(gate.begun) == len(SYMBOLS))
         assert sorted(SYMBOLS) == sorted(gate.cancelled)
-        assert [0, 0] == [desk.rounds for desk in engine.desks.values()]
+        assert [0, 0] == [one.rounds for one in engine.answering.values()]
 
 
-async def test_a_cancelled_caller_ends_what_it_asked(desks: OpenDesks) -> None:
+async def test_a_cancelled_caller_ends_what_it_asked(workers: OpenWorkers) -> None:
     gate = Gate()
-    async with desks("a", "b", plugin=gate.plugin) as (fleet, engine):
+    async with workers("a", "b", plugin=gate.plugin) as (fleet, engine):
         asking = asyncio.create_task(fleet.map("price", SYMBOLS))
         await until(lambda: len(gate.begun) == len(SYMBOLS))
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
         assert sorted(SYMBOLS) == sorted(gate.cancelled)
-        assert [0, 0] == [desk.rounds for desk in engine.desks.values()]
+        assert [0, 0] == [one.rounds for one in engine.answering.values()]
 
 
-async def test_a_round_whose_caller_died_is_ended(desks: OpenDesks) -> None:
+async def test_a_round_whose_caller_died_is_ended(workers: OpenWorkers) -> None:
     clock, gate = FakeClock(), Gate()
-    async with desks("a", plugin=gate.plugin, clock=clock) as (fleet, engine):
+    async with workers("a", plugin=gate.plugin, clock=clock) as (fleet, engine):
         asking = asyncio.create_task(fleet.map("price", ["X"]))
         await clock.advance(0.5)
         assert ["X"] == gate.begun
-        desk = engine.desks.pop("a")  # it hears nothing any more
+        worker = engine.answering.pop("a")  # it hears nothing any more
         await clock.advance(ABANDONED)
-        assert 1 == desk.rounds
+        assert 1 == worker.rounds
         await clock.advance(2.0)
-        assert (0, ["X"]) == (desk.rounds, gate.cancelled)
+        assert (0, ["X"]) == (worker.rounds, gate.cancelled)
         with pytest.raises(FleetUnavailable):
             await asking
 
 
-async def test_a_round_that_is_asked_for_again_and_again_lives_on(desks: OpenDesks) -> None:
+async def test_a_round_that_is_asked_for_again_and_again_lives_on(workers: OpenWorkers) -> None:
     clock, gate = FakeClock(), Gate()
-    async with desks("a", plugin=gate.plugin, clock=clock) as (fleet, _):
+    async with workers("a", plugin=gate.plugin, clock=clock) as (fleet, _):
         asking = asyncio.create_task(fleet.options(timeout=200.0).map("price", ["X"]))
         for _ in range(60):
             await clock.advance(1.0)
@@ -236,9 +238,9 @@ async def test_a_round_that_is_asked_for_again_and_again_lives_on(desks: OpenDes
     assert "a" == found["X"].value
 
 
-async def test_what_a_lost_worker_left_open_is_asked_at_others_and_nothing_twice(desks) -> None:
+async def test_what_a_lost_worker_left_open_is_asked_at_others_and_nothing_twice(workers) -> None:
     gate = Gate()
-    async with desks("a", "b", "c", plugin=gate.plugin) as (fleet, engine):
+    async with workers("a", "b", "c", plugin=gate.plugin) as (fleet, engine):
         lost = place(tuple(SYMBOLS), ("a", "b", "c"))["b"]
         gate.open_for.update({symbol: asyncio.Event() for symbol in SYMBOLS})
         for symbol in (*lost[:3], *(s for s in SYMBOLS if s not in lost)):
@@ -249,26 +251,26 @@ async def test_what_a_lost_worker_left_open_is_asked_at_others_and_nothing_twice
             async for symbol, answer in answers:
                 assert isinstance(answer, Outcome)
                 seen[symbol] += 1
-                if "b" not in engine.desks:
+                if "b" not in engine.answering:
                     assert answer.value != "b" or symbol in lost[:3]
                 if seen.total() == len(SYMBOLS) - len(lost) + 3:
-                    await until(lambda: "b" not in engine.desks)
+                    await until(lambda: "b" not in engine.answering)
                     for symbol_left in lost:
                         gate.open_for[symbol_left].set()
     assert dict.fromkeys(SYMBOLS, 1) == dict(seen)
 
 
-async def test_a_subject_that_kills_every_worker_is_given_up_alone(desks: OpenDesks) -> None:
-    async with desks("a", "b", "c", "d", "e", plugin=quoting) as (fleet, engine):
+async def test_a_subject_that_kills_every_worker_is_given_up_alone(workers: OpenWorkers) -> None:
+    async with workers("a", "b", "c", "d", "e", plugin=quoting) as (fleet, engine):
         engine.lose = lambda worker, number: True
         found = await fleet.map("price", ["DEADLY"])
     assert isinstance(found["DEADLY"], WorkerLost)
     assert "3 workers were lost" in str(found["DEADLY"])
-    assert 2 == len(engine.desks)
+    assert 2 == len(engine.answering)
 
 
-async def test_a_worker_that_hangs_is_not_asked_again_while_there_are_others(desks) -> None:
-    async with desks("a", "b", plugin=quoting) as (fleet, engine):
+async def test_a_worker_that_hangs_is_not_asked_again_while_there_are_others(workers) -> None:
+    async with workers("a", "b", plugin=quoting) as (fleet, engine):
         run, asked = engine.run, []
 
         async def hanging(worker: str, request: bytes) -> bytes:
@@ -282,24 +284,24 @@ async def test_a_worker_that_hangs_is_not_asked_again_while_there_are_others(des
         found = await fleet.map("price", SYMBOLS)
         assert {Outcome} == {type(one) for one in found.values()}
         assert 1 == asked.count("a")
-        del engine.desks["b"]
+        del engine.answering["b"]
         assert {WorkerLost} == {type(one) for one in (await fleet.map("price", ["X"])).values()}
 
 
-async def test_a_worker_that_was_started_anew_is_asked_anew(desks: OpenDesks) -> None:
+async def test_a_worker_that_was_started_anew_is_asked_anew(workers: OpenWorkers) -> None:
     gate = Gate()
-    async with desks("a", plugin=gate.plugin) as (fleet, engine):
+    async with workers("a", plugin=gate.plugin) as (fleet, engine):
         asking = asyncio.create_task(fleet.map("price", ["X"]))
         await until(lambda: gate.begun == ["X"])
-        before = engine.desks["a"]
-        engine.desks["a"] = type(before)(before._argo)
+        before = engine.answering["a"]
+        engine.answering["a"] = type(before)(before._argo)
         await until(lambda: gate.begun == ["X", "X"])
         gate.open_for["X"].set()
         assert isinstance((await asking)["X"], Outcome)
 
 
-async def test_an_answer_that_is_lost_on_its_way_comes_again(desks: OpenDesks) -> None:
-    async with desks("a", plugin=quoting) as (fleet, engine):
+async def test_an_answer_that_is_lost_on_its_way_comes_again(workers: OpenWorkers) -> None:
+    async with workers("a", plugin=quoting) as (fleet, engine):
         run, lost = engine.run, []
 
         async def twice(worker: str, request: bytes) -> bytes:
@@ -313,8 +315,8 @@ async def test_an_answer_that_is_lost_on_its_way_comes_again(desks: OpenDesks) -
     assert len(SYMBOLS) == len(found)
 
 
-async def test_without_workers_nothing_is_asked(desks: OpenDesks) -> None:
-    async with desks(plugin=quoting) as (fleet, engine):
+async def test_without_workers_nothing_is_asked(workers: OpenWorkers) -> None:
+    async with workers(plugin=quoting) as (fleet, engine):
         with pytest.raises(FleetUnavailable, match="argo-mw fleet worker"):
             await fleet.map("price", ["X"])
         engine.away = True
@@ -322,19 +324,19 @@ async def test_without_workers_nothing_is_asked(desks: OpenDesks) -> None:
             await fleet.map("price", ["X"])
 
 
-async def test_a_scheduler_that_goes_ends_the_round_with_an_error(desks: OpenDesks) -> None:
+async def test_a_scheduler_that_goes_ends_the_round_with_an_error(workers: OpenWorkers) -> None:
     gate = Gate()
-    async with desks("a", plugin=gate.plugin) as (fleet, engine):
+    async with workers("a", plugin=gate.plugin) as (fleet, engine):
         asking = asyncio.create_task(fleet.map("price", ["X"]))
         await until(lambda: gate.begun == ["X"])
         engine.away = True
-        del engine.desks["a"]
+        del engine.answering["a"]
         with pytest.raises(FleetUnavailable):
             await asking
 
 
-async def test_bad_questions_are_refused_before_anything_is_sent(desks: OpenDesks) -> None:
-    async with desks("a", plugin=quoting) as (fleet, engine):
+async def test_bad_questions_are_refused_before_anything_is_sent(workers: OpenWorkers) -> None:
+    async with workers("a", plugin=quoting) as (fleet, engine):
         with pytest.raises(UnknownOperation):
             await fleet.map("prize", ["X"])
         with pytest.raises(BadParameter, match="no subject"):
@@ -351,24 +353,26 @@ async def test_bad_questions_are_refused_before_anything_is_sent(desks: OpenDesk
         assert {} == await fleet.map("price", [])
 
 
-async def test_what_a_worker_refuses_is_the_error_of_each_subject(desks: OpenDesks) -> None:
-    async with desks("a", plugin=quoting) as (fleet, _):
+async def test_what_a_worker_refuses_is_the_error_of_each_subject(workers: OpenWorkers) -> None:
+    async with workers("a", plugin=quoting) as (fleet, _):
         found = await fleet.map("price", ["X", "Y"], weeks=1)
     assert [BadParameter, BadParameter] == [type(one) for one in found.values()]
 
 
-async def test_processes_with_other_keys_refuse_each_other(desks: OpenDesks) -> None:
+async def test_processes_with_other_keys_refuse_each_other(workers: OpenWorkers) -> None:
     keys = {
         "caller": "one key of many letters, 32 at least",
         "a": "another key of as many letters!!",
     }
-    async with desks("a", plugin=quoting, keys=keys) as (fleet, _):
+    async with workers("a", plugin=quoting, keys=keys) as (fleet, _):
         with pytest.raises(FleetError, match="signing_key"):
             await fleet.map("price", ["X"])
 
 
-async def test_processes_of_other_versions_refuse_each_other(desks: OpenDesks, monkeypatch) -> None:
-    async with desks("a", plugin=quoting) as (fleet, engine):
+async def test_processes_of_other_versions_refuse_each_other(
+    workers: OpenWorkers, monkeypatch
+) -> None:
+    async with workers("a", plugin=quoting) as (fleet, engine):
         run = engine.run
 
         async def elsewhere(worker: str, request: bytes) -> bytes:
@@ -382,9 +386,9 @@ async def test_processes_of_other_versions_refuse_each_other(desks: OpenDesks, m
             await fleet.map("price", ["X"])
 
 
-async def test_a_worker_with_too_many_rounds_says_so(desks: OpenDesks, monkeypatch) -> None:
-    monkeypatch.setattr(desk, "_MAX_ROUNDS", 0)
-    async with desks("a", plugin=quoting) as (fleet, _):
+async def test_a_worker_with_too_many_rounds_says_so(workers: OpenWorkers, monkeypatch) -> None:
+    monkeypatch.setattr(answering, "_MAX_ROUNDS", 0)
+    async with workers("a", plugin=quoting) as (fleet, _):
         with pytest.raises(FleetError, match="worker a refuses: the worker answers 0 rounds"):
             await fleet.map("price", ["X"])
 

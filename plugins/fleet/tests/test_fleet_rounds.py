@@ -161,9 +161,9 @@ async def test_a_round_ends_with_the_loop_over_rounds() -> None:
     assert (0, 0) == (slow.under_way, clock.pending)
 
 
-async def test_a_fleet_says_when_rounds_are_due(desks) -> None:
+async def test_a_fleet_says_when_rounds_are_due(workers) -> None:
     """A command asks it, which knows no calendar itself."""
-    async with desks("a", plugin=lambda _: FakePlugin()) as (fleet, _):
+    async with workers("a", plugin=lambda _: FakePlugin()) as (fleet, _):
         weekend = at("2026-03-06 21:30")
         due = await fleet.next_round(weekend, every=60.0, calendar="XNYS")
         assert at("2026-03-09 13:30") == due

@@ -13,9 +13,9 @@ from rich.table import Table
 from argo_mw.cli import ExitCode, console, echo, print_json, say, with_argo
 from argo_mw.plugin import Argo, ConfigError, config_of, context_of, moved
 from argo_mw_rollout.config import RolloutConfig
-from argo_mw_rollout.desk import Desk, place_of
 from argo_mw_rollout.latency import beside, percentiles, since
 from argo_mw_rollout.ramp import Ramp
+from argo_mw_rollout.ramp_commands import RampCommands, place_of
 from argo_mw_rollout.ramps import Ramps
 
 
@@ -32,7 +32,7 @@ def rollout() -> None:
 @with_argo
 async def start(argo: Argo, flag: str) -> None:
     """Begin to ramp FLAG by its plan."""
-    ramp = await Desk(argo).start(flag)
+    ramp = await RampCommands(argo).start(flag)
     say(f"{flag}: {', '.join(ramp.plan.steps)}, each for {ramp.plan.at_least} at least")
     if flag not in config_of(argo, RolloutConfig).plans:
         say(f"there is no [plugins.rollout.plans.{flag}], so this is the default plan")
@@ -100,7 +100,7 @@ async def report(argo: Argo, flag: str, as_json: bool) -> None:
 @with_argo
 async def pause(argo: Argo, flag: str) -> None:
     """Take no further steps with FLAG; harm is still rolled back."""
-    await Desk(argo).pause(flag)
+    await RampCommands(argo).pause(flag)
     say(f"{flag}: paused")
 
 
@@ -109,7 +109,7 @@ async def pause(argo: Argo, flag: str) -> None:
 @with_argo
 async def resume(argo: Argo, flag: str) -> None:
     """Continue with FLAG after a pause."""
-    await Desk(argo).resume(flag)
+    await RampCommands(argo).resume(flag)
     say(f"{flag}: goes on")
 
 
@@ -118,7 +118,7 @@ async def resume(argo: Argo, flag: str) -> None:
 @with_argo
 async def promote(argo: Argo, flag: str) -> None:
     """Take the next step of FLAG now, without the judge."""
-    ramp = await Desk(argo).promote(flag)
+    ramp = await RampCommands(argo).promote(flag)
     say(f"{flag}: {ramp.step}, as soon as the judge looks")
 
 
@@ -128,7 +128,7 @@ async def promote(argo: Argo, flag: str) -> None:
 @with_argo
 async def abort(argo: Argo, flag: str, why: str) -> None:
     """End the ramp of FLAG, and restore the flag's earlier setting."""
-    ramp = await Desk(argo).abort(flag, why)
+    ramp = await RampCommands(argo).abort(flag, why)
     say(f"{flag}: aborted; it goes back to {ramp.before} as soon as the judge looks")
 
 

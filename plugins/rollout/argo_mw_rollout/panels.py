@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from argo_mw.plugin import Button, Column, Context, Line, Panel, Shape, Tone, View
-from argo_mw_rollout.desk import place_of
 from argo_mw_rollout.ramp import Ramp
+from argo_mw_rollout.ramp_commands import place_of
 from argo_mw_rollout.ramps import Ramps
 
 _NEWEST = 30

@@ -8,22 +8,22 @@ from collections.abc import Iterable
 from argo_mw.plugin import Context, Panel, hookimpl, suggest
 from argo_mw_rollout.audits import Audits
 from argo_mw_rollout.config import RolloutConfig
+from argo_mw_rollout.controller import RampController
 from argo_mw_rollout.panels import panels
-from argo_mw_rollout.watchman import Watchman
 
 
 class RolloutPlugin:
     """The plugin; it owns the task that judges, and checks some of what is served.
 
     Attributes:
-        watchman: Judges while this instance is the judge of the fleet.
+        controller: Judges while this instance is the judge of the fleet.
     """
 
     def __init__(self) -> None:
         self._config = RolloutConfig()
         self._audits: Audits | None = None
         self._judging: asyncio.Task[None] | None = None
-        self.watchman: Watchman | None = None
+        self.controller: RampController | None = None
 
     @hookimpl
     def register_config(self) -> type:
@@ -34,10 +34,10 @@ class RolloutPlugin:
     async def startup(self, config: RolloutConfig, context: Context) -> None:
         """Begin to judge, and to check what is served."""
         self._config = config
-        self.watchman = Watchman(context, lambda: self._config)
+        self.controller = RampController(context, lambda: self._config)
         self._audits = Audits(context, lambda: self._config)
         self._audits.start()
-        self._judging = context.tasks.spawn("rollout", self.watchman.run())
+        self._judging = context.tasks.spawn("rollout", self.controller.run())
 
     @hookimpl
     async def config_changed(self, config: RolloutConfig) -> None:
@@ -52,8 +52,8 @@ class RolloutPlugin:
         if self._judging is not None:
             self._judging.cancel()
             await asyncio.wait([self._judging])
-        if self.watchman is not None:
-            await self.watchman.resign()
+        if self.controller is not None:
+            await self.controller.resign()
 
     @hookimpl
     def register_panels(self, context: Context) -> Iterable[Panel]:
@@ -63,7 +63,7 @@ class RolloutPlugin:
     @hookimpl
     async def diagnose(self, context: Context) -> Iterable[tuple[str, bool, str]]:
         """Say which ramps hold or were rolled back, and which plans are for no flag."""
-        from argo_mw_rollout.desk import place_of
+        from argo_mw_rollout.ramp_commands import place_of
         from argo_mw_rollout.ramps import Ramps
 
         flags = context.flags.all

@@ -23,10 +23,10 @@ from argo_mw.plugin import (
 from argo_mw.store import open_shared
 from argo_mw.testing import FakeClock
 from argo_mw_rollout.config import RolloutConfig
+from argo_mw_rollout.controller import RampController
 from argo_mw_rollout.plan import Plan
 from argo_mw_rollout.ramp import Ramp
 from argo_mw_rollout.ramps import Ramps
-from argo_mw_rollout.watchman import Watchman
 
 FLAG = "bold"
 SUBJECTS = [f"S{number}" for number in range(60)]
@@ -182,8 +182,8 @@ class World:
             warn_once=lambda where, what: self.said.append(what),
         )
 
-    def watchman(self, shared: Shared | None = None) -> Watchman:
-        return Watchman(self.context(shared), lambda: self.config)
+    def controller(self, shared: Shared | None = None) -> RampController:
+        return RampController(self.context(shared), lambda: self.config)
 
     async def start(self, plan: Plan | None = None, **changes: object) -> Ramp:
         now = self.clock.time()
@@ -203,13 +203,13 @@ class World:
         assert found is not None
         return found
 
-    async def pass_by(self, seconds: float, watchman: Watchman | None = None) -> None:
+    async def pass_by(self, seconds: float, controller: RampController | None = None) -> None:
         """Let *seconds* pass, in which a judge looks twice a minute."""
-        judge = watchman or self.watchman()
+        judge = controller or self.controller()
         for _ in range(int(seconds / 30)):
             await self.clock.advance(30.0)
             await judge.look()
-        if watchman is None:
+        if controller is None:
             await judge.resign()
 
 

@@ -9,13 +9,13 @@ from attrs import evolve
 
 from argo_mw import SharedUnavailable
 from argo_mw.plugin import BadParameter, Watch
+from argo_mw_rollout.controller import RampController
 from argo_mw_rollout.plan import Plan
 from argo_mw_rollout.ramp import LEARNING, Intent, Ramp
 from argo_mw_rollout.ramps import Ramps
-from argo_mw_rollout.watchman import Watchman
 
 from .conftest import FLAG, FakeCounters, World
-from .test_rollout_watchman import HARMLESS, corrupt
+from .test_rollout_controller import HARMLESS, corrupt
 
 DAY = 86_400.0
 
@@ -62,17 +62,17 @@ async def test_a_ramp_without_any_call_from_its_first_step_on_is_not_just_warmin
 
 @pytest.mark.parametrize("jump", [DAY, -DAY], ids=["forward", "back"])
 async def test_a_ramp_goes_on_after_all_clocks_were_set(world: World, jump: float) -> None:
-    watchman = world.watchman()
+    controller = world.controller()
     await world.start(HARMLESS)
-    await world.pass_by(2400, watchman)
+    await world.pass_by(2400, controller)
     assert world.flags.now == "25%"
     world.clock.set_wall(world.clock.time() + jump)
     world.flags.history = [(at + min(jump, 0.0), rule) for at, rule in world.flags.history]
-    await world.pass_by(900, watchman)
+    await world.pass_by(900, controller)
     assert world.flags.now == "25%", "no step is shorter for it"
     assert "clock" in [entry.what for entry in (await world.ramp()).journal]
     world.counters.harm = corrupt
-    await world.pass_by(1800, watchman)
+    await world.pass_by(1800, controller)
     assert (await world.ramp()).status == "rolled back"
 
 
@@ -105,18 +105,18 @@ async def test_an_instance_with_another_clock_holds_the_ramp_and_is_named(world:
 
 @pytest.mark.parametrize("leads", [True, False], ids=["the judge", "one that was the judge"])
 async def test_a_store_that_has_lost_a_ramp_gets_it_back(world: World, *, leads: bool) -> None:
-    watchman = world.watchman()
+    controller = world.controller()
     await world.start(HARMLESS)
-    await world.pass_by(2400, watchman)
+    await world.pass_by(2400, controller)
     before = await world.ramp()
     await world.shared.delete(["argo:rollout:of:" + FLAG, "argo:rollout:flags"])
     if not leads:
-        await watchman.resign()
-        other = world.watchman()
+        await controller.resign()
+        other = world.controller()
         await other.look()
-        await watchman.look()
-        watchman = other
-    await world.pass_by(60, watchman)
+        await controller.look()
+        controller = other
+    await world.pass_by(60, controller)
     ramp = await world.ramp()
     assert (ramp.step, ramp.started) == ("25%", before.started)
     assert "given back" in [entry.what for entry in ramp.journal]
@@ -126,14 +126,14 @@ async def test_a_store_that_has_lost_a_ramp_gets_it_back(world: World, *, leads:
 async def test_a_store_that_was_put_back_to_an_older_state_takes_no_step_again(
     world: World,
 ) -> None:
-    watchman = world.watchman()
+    controller = world.controller()
     await world.start(HARMLESS)
-    await world.pass_by(1200, watchman)
+    await world.pass_by(1200, controller)
     old = await world.shared.get("argo:rollout:of:" + FLAG)
-    await world.pass_by(3600, watchman)
+    await world.pass_by(3600, controller)
     assert world.flags.now == "50%"
     await world.shared.set("argo:rollout:of:" + FLAG, old)
-    await world.pass_by(300, watchman)
+    await world.pass_by(300, controller)
     assert (await world.ramp()).step == "50%"
     assert [rule for _, rule in world.flags.history] == ["25%", "50%"]
 
@@ -158,7 +158,7 @@ async def test_a_damaged_ramp_is_refused_or_read_and_never_breaks_a_judge(
 # Judges
 
 
-class Dying(Watchman):
+class Dying(RampController):
     """A judge that is killed before it can say anything."""
 
     def _announce(self, ramp: Ramp) -> None:
@@ -247,11 +247,11 @@ async def test_a_judge_without_the_flag_leaves_the_ramp_to_another(world: World)
     await world.start(HARMLESS)
     context = world.context()
     context.flags = type("Without", (), {"all": {}, "stale": ""})()
-    strange = Watchman(context, lambda: world.config)
+    strange = RampController(context, lambda: world.config)
     await strange.look()
     assert strange.lease is None
     assert not (await world.ramp()).hold
-    other = world.watchman()
+    other = world.controller()
     await other.look()
     assert other.lease is not None
     await other.resign()

@@ -17,8 +17,8 @@ from argo_mw import Argo, Outcome, UpstreamError
 from argo_mw.plugin import Call, Layer, LayerActed, Next, Upstream, context_of, observe, operation
 from argo_mw.testing import FakePlugin
 from argo_mw_redis import plugin as redis
-from argo_mw_rollout.desk import Desk
 from argo_mw_rollout.plugin import RolloutPlugin
+from argo_mw_rollout.ramp_commands import RampCommands
 from argo_mw_rollout.ramps import Ramps
 
 FLAG = "bold"
@@ -113,7 +113,8 @@ class Member:
             "percent": rule.percent,
             "state": rule.state,
             "events": self.events,
-            "judges": self.plugin.watchman is not None and self.plugin.watchman.lease is not None,
+            "judges": self.plugin.controller is not None
+            and self.plugin.controller.lease is not None,
             "ramp": where,
         }
         self.served = self.failed = self.shaped = self.wrong = 0
@@ -128,7 +129,7 @@ async def main() -> None:
         asking = [asyncio.create_task(member.ask()) for _ in range(2)]
         while line := (await loop.run_in_executor(None, sys.stdin.readline)).strip():
             if line == "start":
-                await Desk(argo).start(FLAG)
+                await RampCommands(argo).start(FLAG)
             print(json.dumps(await member.look()), flush=True)
         for task in asking:
             task.cancel()

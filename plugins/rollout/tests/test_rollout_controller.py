@@ -133,7 +133,7 @@ async def test_a_layer_that_cannot_shadow_goes_on_without(world: World) -> None:
 
 
 async def test_a_second_judge_does_nothing_while_the_first_holds_the_lease(world: World) -> None:
-    first, second = world.watchman(), world.watchman()
+    first, second = world.controller(), world.controller()
     await world.start(HARMLESS)
     await first.look()
     await second.look()
@@ -199,16 +199,16 @@ class Mortal:
 async def history_with(world: World, deaths: random.Random | None) -> tuple[object, ...]:
     """The history of a ramp whose judge is killed again and again."""
     await world.start(HARMLESS)
-    watchman = world.watchman()
+    controller = world.controller()
     for _ in range(500):
         await world.clock.advance(30.0)
         if deaths is not None and deaths.random() < 0.3:
             # Another begins, after the lease of the last has run out, and soon dies too.
-            watchman = world.watchman(Mortal(world.shared, deaths.randrange(1, 14)))
+            controller = world.controller(Mortal(world.shared, deaths.randrange(1, 14)))
         try:
-            await watchman.look()
+            await controller.look()
         except SharedUnavailable:
-            watchman = world.watchman()
+            controller = world.controller()
         if (await world.ramp()).ended and (await world.ramp()).intent is None:
             break
     ramp = await world.ramp()
@@ -236,7 +236,7 @@ async def test_a_judge_that_is_killed_anywhere_leaves_the_same_to_the_next(
 
 
 async def test_a_judge_whose_lease_has_run_out_writes_nothing(world: World) -> None:
-    old, new = world.watchman(), world.watchman()
+    old, new = world.controller(), world.controller()
     await world.start(HARMLESS)
     await old.look()
     stale = old.lease

@@ -19,8 +19,8 @@ from argo_mw.plugin import Layer, SecretUrl, context_of, plugin_of
 from argo_mw.testing import FakePlugin
 from argo_mw_rollout import RolloutPlugin, judging
 from argo_mw_rollout.commands import exit_code
-from argo_mw_rollout.desk import Desk
 from argo_mw_rollout.ramp import Ramp
+from argo_mw_rollout.ramp_commands import RampCommands
 from argo_mw_rollout.ramps import Ramps
 from argo_mw_rollout.webhook import Webhook
 
@@ -54,9 +54,9 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def look(argo: Argo) -> Ramp:
     """Let the judge look once, and return the ramp."""
-    watchman = plugin_of(argo, RolloutPlugin).watchman
-    assert watchman is not None
-    await watchman.look()
+    controller = plugin_of(argo, RolloutPlugin).controller
+    assert controller is not None
+    await controller.look()
     found = (await Ramps(context_of(argo)).read("bold")).ramp
     assert found is not None
     return found
@@ -69,7 +69,7 @@ def state_of(argo: Argo) -> tuple[str, float | None]:
 
 async def test_a_ramp_begins_with_the_flag_off_for_the_whole_fleet(tmp_path: Path) -> None:
     async with open_argo(tmp_path) as argo:
-        await Desk(argo).start("bold")
+        await RampCommands(argo).start("bold")
         assert state_of(argo) == ("on", None)
         ramp = await look(argo)
         assert state_of(argo) == ("off", None)
@@ -83,18 +83,18 @@ async def test_a_person_promotes_step_by_step_and_aborts_to_what_was_before(
     tmp_path: Path,
 ) -> None:
     async with open_argo(tmp_path, plans={"bold": {"steps": ["5%", "25%", "on"]}}) as argo:
-        desk = Desk(argo)
-        await desk.start("bold")
+        commands = RampCommands(argo)
+        await commands.start("bold")
         await look(argo)
         for percent in (5.0, 25.0):
-            await desk.promote("bold")
+            await commands.promote("bold")
             ramp = await look(argo)
             assert state_of(argo)[1] == percent
         assert [entry.why for entry in ramp.journal if entry.what == "step"] == [
             "5%: by command",
             "25%: by command",
         ]
-        await desk.abort("bold", "enough")
+        await commands.abort("bold", "enough")
         ramp = await look(argo)
         assert (ramp.status, ramp.intent) == ("aborted", None)
         assert state_of(argo) == ("on", None)
@@ -104,11 +104,11 @@ async def test_a_person_promotes_step_by_step_and_aborts_to_what_was_before(
 
 async def test_promoting_past_the_last_step_ends_the_ramp(tmp_path: Path) -> None:
     async with open_argo(tmp_path, plans={"bold": {"steps": ["5%", "on"]}}) as argo:
-        desk = Desk(argo)
-        await desk.start("bold")
+        commands = RampCommands(argo)
+        await commands.start("bold")
         await look(argo)
         for _ in range(2):
-            await desk.promote("bold")
+            await commands.promote("bold")
             ramp = await look(argo)
         assert ramp.status == "done"
         assert state_of(argo) == ("on", None)
@@ -116,25 +116,25 @@ async def test_promoting_past_the_last_step_ends_the_ramp(tmp_path: Path) -> Non
 
 async def test_a_ramp_is_paused_and_goes_on(tmp_path: Path) -> None:
     async with open_argo(tmp_path) as argo:
-        desk = Desk(argo)
-        await desk.start("bold")
-        assert (await desk.pause("bold")).status == "paused"
-        assert (await desk.resume("bold")).status == "running"
+        commands = RampCommands(argo)
+        await commands.start("bold")
+        assert (await commands.pause("bold")).status == "paused"
+        assert (await commands.resume("bold")).status == "running"
 
 
 async def test_what_cannot_be_done_is_refused_with_the_reason(tmp_path: Path) -> None:
     async with open_argo(tmp_path) as argo:
-        desk = Desk(argo)
+        commands = RampCommands(argo)
         with pytest.raises(ConfigError, match="did you mean 'bold'"):
-            await desk.start("bald")
+            await commands.start("bald")
         with pytest.raises(ConfigError, match="not being ramped"):
-            await desk.pause("bold")
-        await desk.start("bold")
+            await commands.pause("bold")
+        await commands.start("bold")
         with pytest.raises(ConfigError, match="being ramped already"):
-            await desk.start("bold")
-        await desk.abort("bold", "")
+            await commands.start("bold")
+        await commands.abort("bold", "")
         with pytest.raises(ConfigError, match="has ended"):
-            await desk.resume("bold")
+            await commands.resume("bold")
 
 
 async def test_a_flag_that_was_rolled_back_is_ramped_only_once_it_is_revived(
@@ -144,16 +144,16 @@ async def test_a_flag_that_was_rolled_back_is_ramped_only_once_it_is_revived(
         flags = context_of(argo).flags
         await flags.roll_back("bold", "p99 doubled", fleet=True)
         with pytest.raises(ConfigError, match="p99 doubled.*flags revive bold --fleet"):
-            await Desk(argo).start("bold")
+            await RampCommands(argo).start("bold")
         await flags.revive("bold", fleet=True)
-        await Desk(argo).start("bold")
+        await RampCommands(argo).start("bold")
 
 
 async def test_a_flag_that_has_a_share_is_off_too_while_its_subjects_are_learnt(
     tmp_path: Path,
 ) -> None:
     async with open_argo(tmp_path, "10%") as argo:
-        await Desk(argo).start("bold")
+        await RampCommands(argo).start("bold")
         ramp = await look(argo)
         assert state_of(argo) == ("off", None)
         assert ramp.before == "10%"
@@ -161,12 +161,12 @@ async def test_a_flag_that_has_a_share_is_off_too_while_its_subjects_are_learnt(
 
 async def test_a_rollback_that_is_not_carried_out_yet_is_not_started_over(tmp_path: Path) -> None:
     async with open_argo(tmp_path) as argo:
-        desk, ramps = Desk(argo), Ramps(context_of(argo))
-        await desk.start("bold")
+        commands, ramps = RampCommands(argo), Ramps(context_of(argo))
+        await commands.start("bold")
         await look(argo)
         await ramps.change("bold", lambda ramp: judging.rolled_back(ramp, 0.0, "it is wrong"))
         with pytest.raises(ConfigError, match="which no judge has carried out"):
-            await desk.start("bold")
+            await commands.start("bold")
         await look(argo)
         flags = context_of(argo).flags
         assert flags.all["bold"].rule.rolled_back
@@ -178,29 +178,29 @@ async def test_what_the_fleet_had_set_is_so_again_after_a_ramp_and_a_kill_stays(
     tmp_path: Path,
 ) -> None:
     async with open_argo(tmp_path) as argo:
-        flags, desk = context_of(argo).flags, Desk(argo)
+        flags, commands = context_of(argo).flags, RampCommands(argo)
         await flags.set("bold", "5%", fleet=True)
-        await desk.start("bold")
+        await commands.start("bold")
         await look(argo)
-        await desk.abort("bold", "")
+        await commands.abort("bold", "")
         await look(argo)
         assert state_of(argo)[1] == 5.0
         await flags.unset("bold", fleet=True)
-        await desk.start("bold")
+        await commands.start("bold")
         await look(argo)
         await flags.kill("bold", fleet=True)
-        await desk.abort("bold", "")
+        await commands.abort("bold", "")
         await look(argo)
         assert flags.all["bold"].rule.killed
 
 
 async def test_a_ramp_that_is_started_anew_keeps_the_journal(tmp_path: Path) -> None:
     async with open_argo(tmp_path, "off") as argo:
-        desk = Desk(argo)
-        await desk.start("bold")
-        await desk.abort("bold", "lunch")
+        commands = RampCommands(argo)
+        await commands.start("bold")
+        await commands.abort("bold", "lunch")
         await look(argo)
-        ramp = await desk.start("bold")
+        ramp = await commands.start("bold")
         assert [entry.what for entry in ramp.journal] == ["started", "aborted", "started"]
 
 

@@ -21,7 +21,7 @@ _BELOW: Final = ("default", "argo.toml")
 """Sources of rules that a ramp overrides: without what it has set, they hold again."""
 
 
-class Desk:
+class RampCommands:
     """Changes ramps on behalf of a person.
 
     Every method raises :class:`~argo_mw.ConfigError` where that cannot be done, and

@@ -1,4 +1,4 @@
-"""The desk of a worker: it asks its application about the subjects of each round.
+"""The worker's side of a round: its application is asked about the subjects.
 
 A round is asked about as a whole, so that one request to a vendor can answer many of its subjects,
 and its answers are handed over as they come. It ends with its caller: one that leaves says so, and
@@ -40,7 +40,7 @@ _MAX_BYTES: Final = 8 << 20
 _MAX_ANSWERS: Final = 1000
 
 
-class Desk:
+class Answering:
     """The rounds that a worker answers.
 
     Args:

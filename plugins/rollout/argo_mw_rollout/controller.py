@@ -1,4 +1,4 @@
-"""The one judge of a fleet: holds the lease, looks at every ramp, and does what follows.
+"""The controller of ramps: holds the lease, looks at every ramp of the fleet, and acts on it.
 
 Every instance may judge; the one that holds the lease does. All that it knows of a ramp is in the
 store, written by compare-and-set before anything is done, so that another judge goes on from the
@@ -45,7 +45,7 @@ _TURNS: Final = 3
 """How often a judge leaves a ramp whose flag it lacks to other instances."""
 
 
-class Watchman:
+class RampController:
     """Judges the ramps of the fleet while it holds the lease.
 
     Args:
