@@ -9,7 +9,7 @@ from functools import partial
 from attrs import frozen
 
 from argo_mw.plugin import Call, Context, Count, SharedUnavailable
-from argo_mw_llm.booked import Booked
+from argo_mw_llm.budget_readings import BudgetReadings
 from argo_mw_llm.budget_words import named
 from argo_mw_llm.counters import DAY, NANO, Counter, Period, nanos_of
 
@@ -57,7 +57,7 @@ class Bookings:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.found = Booked()
+        self.found = BudgetReadings()
         # Stops that are not in the shared store yet; this process observes them already.
         self._stopped_here: set[str] = set()
 

@@ -8,9 +8,9 @@ import pytest
 
 from argo_mw.model.call import make_call
 from argo_mw.plugin import SPENDING_LIMIT, Call, Left, SpendingLimit
-from argo_mw_llm.booked import MAX_COUNTERS, Booked
 from argo_mw_llm.budget_command import _label
 from argo_mw_llm.budget_panel import _line
+from argo_mw_llm.budget_readings import MAX_COUNTERS, BudgetReadings
 from argo_mw_llm.budget_scope import BudgetScope, own_budget
 from argo_mw_llm.budget_words import (
     advice,
@@ -186,48 +186,52 @@ def test_budgets_of_one_scope_share_a_counter_and_the_smallest_refuses() -> None
 # -- what was found --------------------------------------------------------------------------------
 
 
-def booked_of(*budgets: Budget, spent: float = 0.0, tenant: str = "", time: float = 0.0) -> Booked:
-    booked = Booked()
+def readings_of(
+    *budgets: Budget, spent: float = 0.0, tenant: str = "", time: float = 0.0
+) -> BudgetReadings:
+    readings = BudgetReadings()
     for counter in counters_of(budgets, tenant, "glm-5.3", time):
-        booked.note(counter, round(spent * NANO), "glm", time)
-    return booked
+        readings.note(counter, round(spent * NANO), "glm", time)
+    return readings
 
 
 @pytest.mark.parametrize(("time", "left"), [(DAY - 1, 0.75), (DAY, 1.0), (DAY + 1, 1.0)])
 def test_a_budget_has_all_left_as_soon_as_it_begins_anew(time: float, left: float) -> None:
-    booked = booked_of(Budget(usd=1.0), spent=0.25)
-    assert {"USD per day": Left(left, 1.0)} == booked.left("glm", time)
+    readings = readings_of(Budget(usd=1.0), spent=0.25)
+    assert {"USD per day": Left(left, 1.0)} == readings.left("glm", time)
 
 
 @pytest.mark.parametrize(("time", "stopped"), [(DAY - 1, True), (DAY, False)])
 def test_a_stop_is_over_as_soon_as_its_budget_begins_anew(time: float, stopped: bool) -> None:
     budget = Budget(usd=1.0)
-    booked = booked_of(budget)
-    assert not booked.any_stopped("glm", 0.0)
-    booked.note_stop(period_of(budget, "", "", 0.0).key, True)
-    booked.note_stop("of no counter", True)
-    assert stopped == booked.any_stopped("glm", time)
-    assert not booked.any_stopped("claude", time)
+    readings = readings_of(budget)
+    assert not readings.any_stopped("glm", 0.0)
+    readings.note_stop(period_of(budget, "", "", 0.0).key, True)
+    readings.note_stop("of no counter", True)
+    assert stopped == readings.any_stopped("glm", time)
+    assert not readings.any_stopped("claude", time)
 
 
 def test_what_is_found_later_takes_the_place_of_what_was_found() -> None:
     budget = Budget(usd=1.0)
-    booked = booked_of(budget, spent=0.25)
-    booked.correct(period_of(budget, "", "", 0.0).key, 3 * NANO)
-    booked.correct("of no counter", 0)
-    assert {"USD per day": Left(0.0, 1.0)} == booked.left("glm", 0.0)
+    readings = readings_of(budget, spent=0.25)
+    readings.correct(period_of(budget, "", "", 0.0).key, 3 * NANO)
+    readings.correct("of no counter", 0)
+    assert {"USD per day": Left(0.0, 1.0)} == readings.left("glm", 0.0)
     [counter] = counters_of([budget], "", "", 0.0)
-    booked.note(counter, NANO // 2, "claude", 0.0)
-    assert {"USD per day": Left(0.5, 1.0)} == booked.left("glm", 0.0) == booked.left("claude", 0.0)
+    readings.note(counter, NANO // 2, "claude", 0.0)
+    assert (
+        {"USD per day": Left(0.5, 1.0)} == readings.left("glm", 0.0) == readings.left("claude", 0.0)
+    )
 
 
 def of_two(*ones: tuple[float, float]) -> Left:
     """Return what is said of two tenants who have spent so much of so much."""
-    booked = Booked()
+    readings = BudgetReadings()
     for tenant, (usd, spent) in zip("ab", ones, strict=True):
         for counter in counters_of([Budget(usd=usd, tenant=tenant)], "", "", 0.0):
-            booked.note(counter, round(spent * NANO), "glm", 0.0)
-    return booked.left("glm", 0.0)["USD per day, a tenant"]
+            readings.note(counter, round(spent * NANO), "glm", 0.0)
+    return readings.left("glm", 0.0)["USD per day, a tenant"]
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -253,17 +257,17 @@ def test_of_equal_shares_the_one_that_was_met_first_is_said() -> None:
 
 @pytest.mark.parametrize(("time", "kept"), [(0.0, MAX_COUNTERS * 9 // 10 + 1), (DAY, 1)])
 def test_room_is_made_by_what_is_over_or_by_the_tenth_that_was_met_first(time, kept) -> None:
-    booked = Booked()
+    readings = BudgetReadings()
     each = Budget(usd=1.0, tenant="*")
     for number in range(MAX_COUNTERS):
         [counter] = counters_of([each], f"t{number}", "", 0.0)
-        booked.note(counter, number, "glm", 0.0)
-    assert MAX_COUNTERS == len(booked._found)
+        readings.note(counter, number, "glm", 0.0)
+    assert MAX_COUNTERS == len(readings._found)
     [counter] = counters_of([each], "new", "", time)
-    booked.note(counter, 0, "glm", time)
-    assert kept == len(booked._found)
-    assert period_of(each, "t0", "", 0.0).key not in booked._found
-    assert (kept > 1) == (period_of(each, "t100", "", 0.0).key in booked._found)
+    readings.note(counter, 0, "glm", time)
+    assert kept == len(readings._found)
+    assert period_of(each, "t0", "", 0.0).key not in readings._found
+    assert (kept > 1) == (period_of(each, "t100", "", 0.0).key in readings._found)
 
 
 # -- what is said ----------------------------------------------------------------------------------

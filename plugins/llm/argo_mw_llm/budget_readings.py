@@ -1,4 +1,4 @@
-"""Booked: what is left of budgets, as this process last saw it, for metrics."""
+"""Readings of budgets: what is left of them, as this process last saw it, for metrics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Found:
         return ends is not None and ends <= time
 
 
-class Booked:
+class BudgetReadings:
     """The value of each budget counter when this process last asked for it."""
 
     def __init__(self) -> None:

@@ -10,9 +10,9 @@ from argo_mw.plugin import SPENDING_LIMIT, Cost, Left, Outcome, Request, Spendin
 from argo_mw.testing import FakeClock, SlowStore
 from argo_mw.testing.guards import context_on
 from argo_mw_llm.accounting import Accounting
-from argo_mw_llm.booked import MAX_COUNTERS, Booked, name_of
 from argo_mw_llm.budget_bookings import STOPPED
 from argo_mw_llm.budget_guard import BudgetGuard
+from argo_mw_llm.budget_readings import MAX_COUNTERS, BudgetReadings, name_of
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.counters import NANO, OwnBudget, counters_of
 from argo_mw_llm.operations import operations
@@ -163,28 +163,28 @@ def test_names_say_what_a_budget_is_for_but_not_for_whom(budget: Budget, name: s
 
 
 def test_a_budget_of_nothing_has_nothing_left() -> None:
-    booked = Booked()
+    readings = BudgetReadings()
     for counter in counters_of([Budget(usd=0.0)], "", "glm-5.3", 0.0):
-        booked.note(counter, 0, "glm", 0.0)
-    assert {"USD per day": Left(0.0, 0.0)} == booked.left("glm", 0.0)
+        readings.note(counter, 0, "glm", 0.0)
+    assert {"USD per day": Left(0.0, 0.0)} == readings.left("glm", 0.0)
 
 
 def test_no_more_counters_are_remembered_than_allowed() -> None:
-    booked = Booked()
+    readings = BudgetReadings()
     each = Budget(usd=1.0, tenant="*")
     for number in range(3 * MAX_COUNTERS):
         time = DAY * (number // MAX_COUNTERS)
         for counter in counters_of([each], f"t{number}", "glm-5.3", time):
-            booked.note(counter, NANO // 2, "glm", time)
-        assert len(booked._found) <= MAX_COUNTERS
-    assert {"USD per day, a tenant": Left(0.5, 1.0)} == booked.left("glm", 2 * DAY)
+            readings.note(counter, NANO // 2, "glm", time)
+        assert len(readings._found) <= MAX_COUNTERS
+    assert {"USD per day, a tenant": Left(0.5, 1.0)} == readings.left("glm", 2 * DAY)
 
 
 def test_the_counter_that_was_met_last_is_remembered() -> None:
-    booked = Booked()
+    readings = BudgetReadings()
     each = Budget(usd=1.0, tenant="*")
     for number in range(MAX_COUNTERS + 1):
         for counter in counters_of([each], f"t{number}", "glm-5.3", 0.0):
-            booked.note(counter, NANO if number == MAX_COUNTERS else 0, "glm", 0.0)
-    assert len(booked._found) <= MAX_COUNTERS
-    assert {"USD per day, a tenant": Left(0.0, 1.0)} == booked.left("glm", 0.0)
+            readings.note(counter, NANO if number == MAX_COUNTERS else 0, "glm", 0.0)
+    assert len(readings._found) <= MAX_COUNTERS
+    assert {"USD per day, a tenant": Left(0.0, 1.0)} == readings.left("glm", 0.0)
