@@ -374,6 +374,7 @@ from argo_mw.store import (
     Undecodable,
     UndecodableReason,
     Witness,
+    Write,
 )
 from argo_mw.store.journal import (
     Journal,
@@ -568,6 +569,7 @@ __all__ = [
     "WebResponse",
     "WebStream",
     "Witness",
+    "Write",
     "WriteLimit",
     "add_trace",
     "all_failed",

@@ -7,10 +7,16 @@ that its caller need not wait until it is there. Neither layer knows the other.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 HANDOVER = "argo.handover"
 """The extension with the :class:`Handover` of a load, by a layer that passes its result on."""
+
+
+def _nobody(_: bool) -> None:
+    """Tell nobody."""
 
 
 class Kept(Struct, frozen=True, eq=False):
@@ -19,10 +25,19 @@ class Kept(Struct, frozen=True, eq=False):
     Attributes:
         until: Until when it is served, in seconds since the epoch.
         versions: The versions of its tags, from before its load: while they last, it is served.
+        key: Where in the store it is to be put by the layer that passes the result on, with that;
+            "" if its keeper puts it there.
+        data: What to put there.
+        ttl: Seconds for which it is to lie there.
+        ended: Called once with whether it is there.
     """
 
     until: float
     versions: tuple[object, ...]
+    key: str = ""
+    data: bytes = b""
+    ttl: float | None = None
+    ended: Callable[[bool], None] = _nobody
 
 
 class Handover(Struct, eq=False):

@@ -67,6 +67,7 @@ from argo_mw.store.protocol import (
     Shared,
     Subscription,
     Witness,
+    Write,
     epoch_key,
     part_of,
 )
@@ -129,6 +130,7 @@ __all__ = [
     "Undecodable",
     "UndecodableReason",
     "Witness",
+    "Write",
     "acquire_then_get",
     "check_count",
     "check_items",

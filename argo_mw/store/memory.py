@@ -18,7 +18,7 @@ from argo_mw.store.limits import (
     check_witness,
 )
 from argo_mw.store.memory_store import NEVER, MemoryEntry, MemoryStore, MemorySubscription
-from argo_mw.store.protocol import EPOCH_KEY, WITNESS_TTL, Count, Lease, Shared, Witness
+from argo_mw.store.protocol import EPOCH_KEY, WITNESS_TTL, Count, Lease, Shared, Witness, Write
 from argo_mw.store.steps import get_then_acquire
 
 
@@ -213,12 +213,15 @@ class MemoryShared:
         ttl: float | None,
         channel: str,
         message: bytes,
+        also: Write | None = None,
     ) -> bool:
         """See :meth:`argo_mw.plugin.Shared.settle`."""
         check_key(channel)
         check_value(channel, message)
         with self._open() as store:
             stored = await self.set_fenced(key, value, lease, ttl=ttl)
+            if also is not None:
+                await self.set(also.key, also.value, ttl=also.ttl)
             held = store.held(lease, self._clock.monotonic())
             await self.release(lease)
             if held is None or held.wanted:

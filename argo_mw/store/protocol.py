@@ -68,6 +68,20 @@ class Lease:
     fence: int
 
 
+class Write(Struct, frozen=True):
+    """A value to be stored.
+
+    Attributes:
+        key: Where.
+        value: The value.
+        ttl: Seconds for which it is kept, or ``None`` until it is replaced.
+    """
+
+    key: str
+    value: bytes
+    ttl: float | None
+
+
 class Subscription(Protocol):
     """A listener on a channel."""
 
@@ -213,16 +227,18 @@ class Shared(Protocol):
         ttl: float | None,
         channel: str,
         message: bytes,
+        also: Write | None = None,
     ) -> bool:
         """Store *value* at *key* as :meth:`set_fenced` does, then release *lease*.
 
-        The value is kept for *ttl* seconds, or until it is replaced. Then *message* is sent on
-        *channel*; a driver may leave that out if it knows that the lease was refused to nobody. All
-        of it is carried out even if the caller has left. A driver whose store cannot do it at once
-        uses :func:`~argo_mw.store.settle_in_steps`.
+        The value is kept for *ttl* seconds, or until it is replaced. *also* is stored beside it,
+        whatever its fence, as :meth:`set` does. Then *message* is sent on *channel*; a driver may
+        leave that out if it knows that the lease was refused to nobody. All of it is carried out
+        even if the caller has left. A driver whose store cannot do it at once uses
+        :func:`~argo_mw.store.settle_in_steps`.
 
         Returns:
-            Whether it was stored.
+            Whether *value* was stored.
 
         Raises:
             SharedUnavailable: Some of it was not done.

@@ -28,7 +28,7 @@ from argo_mw.base.errors import EpochChanged, SharedUnavailable
 from argo_mw.base.log import Log
 from argo_mw.store.give_backs import GiveBacks
 from argo_mw.store.limits import check_count, check_key, check_keys, check_ttl, check_value
-from argo_mw.store.protocol import Count, Lease, Witness
+from argo_mw.store.protocol import Count, Lease, Witness, Write
 from argo_mw.store.sqlite_store import Message, SqliteStore
 from argo_mw.store.sqlite_threads import SqliteThreads
 from argo_mw.store.steps import get_then_acquire
@@ -294,15 +294,17 @@ class SqliteShared:
         ttl: float | None,
         channel: str,
         message: bytes,
+        also: Write | None = None,
     ) -> bool:
         """See :meth:`argo_mw.plugin.Shared.settle`."""
         check_key(channel)
         check_value(channel, message)
         row, now = self._row(key, value, ttl, lease.fence), self._clock.time()
+        more = () if also is None else (self._row(also.key, also.value, also.ttl),)
 
         def run(store: SqliteStore) -> bool:
-            stored = store.set_fenced(row, lease.key, now)
-            if not store.release(lease, now) or store.take_wish(lease.key):
+            stored, wanted = store.settle(lease, row, more, now)
+            if wanted:
                 store.publish(channel, message)
             return stored
 

@@ -70,17 +70,26 @@ class SqliteStore(SqliteFile):
 
     def put(self, rows: Sequence[Row]) -> None:
         """Store values, in place of what was under their keys."""
+        self._put(rows, "INSERT OR REPLACE")
+
+    def _put(self, rows: Sequence[Row], how: str) -> int:
+        """Insert *rows*; return how many were stored."""
         # One statement for many rows, because each statement releases the GIL and, beside a busy
         # event loop, gets it back late.
-        for part in _parts(rows):
+        return sum(
             self._db.execute(
-                "INSERT OR REPLACE INTO entries (key, value, expires, fence) VALUES "  # noqa: S608
+                f"{how} INTO entries (key, value, expires, fence) VALUES "
                 + ", ".join(["(?, ?, ?, ?)"] * len(part)),
                 [field for row in part for field in row],
-            )
+            ).rowcount
+            for part in _parts(rows)
+        )
 
     def create(self, rows: Sequence[Row], now: float) -> list[bytes]:
         """Store those of *rows* whose keys hold nothing; return what each key holds now."""
+        # Nearly always all are new, which one statement finds out.
+        if self._put(rows, "INSERT OR IGNORE") == len(rows):
+            return [row[1] for row in rows]
         present = self.get_many([row[0] for row in rows], now)
         self.put([row for row in rows if present.get(row[0]) is None])
         return [row[1] if (held := present.get(row[0])) is None else held for row in rows]
@@ -181,16 +190,20 @@ class SqliteStore(SqliteFile):
     def acquire(self, key: str, holder: str, expires: float, now: float) -> Lease | None:
         """Return a new lease on *key*, or ``None`` while another one is held.
 
-        That it was refused is noted for :meth:`take_wish`, until *expires*.
+        That it was refused is noted for :meth:`settle`, until *expires*.
         """
-        if self._lease(key, now) is not None:
+        newest, held = self._db.execute(
+            "SELECT newest, (SELECT fence FROM leases WHERE key = ? AND expires > ?) FROM fence",
+            (key, now),
+        ).fetchone()
+        if held is not None:
             # Under bytes, which equal no text: no lease has that key.
             self._db.execute(
                 "INSERT OR REPLACE INTO leases VALUES (?, '', 0, ?)", (key.encode(), expires)
             )
             return None
-        self._db.execute("UPDATE fence SET newest = newest + 1")
-        fence = self._db.execute("SELECT newest FROM fence").fetchone()[0]
+        fence = newest + 1
+        self._db.execute("UPDATE fence SET newest = ?", (fence,))
         self._db.execute(
             "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (key, holder, fence, expires)
         )
@@ -212,28 +225,40 @@ class SqliteStore(SqliteFile):
         )
         return changed.rowcount == 1
 
-    def take_wish(self, key: str) -> bool:
-        """Return whether the lease on *key* was refused to somebody, and forget that."""
-        return self._db.execute("DELETE FROM leases WHERE key = ?", (key.encode(),)).rowcount == 1
-
     def set_fenced(self, row: Row, lease_key: str, now: float) -> bool:
         """Store *row* unless a newer fence has written its key or holds the lease."""
-        key, _, _, fence = row
-        written = self._db.execute(
-            "SELECT fence FROM entries WHERE key = ? AND (expires IS NULL OR expires > ?)",
-            (key, now),
-        ).fetchone()
-        newest = max(self._lease(lease_key, now) or 0, written[0] if written else 0)
-        if newest > fence:
+        newest, _ = self._newest_fence(row[0], lease_key, now)
+        if newest > row[3]:
             return False
         self.put([row])
         return True
 
-    def _lease(self, key: str, now: float) -> int | None:
-        found = self._db.execute(
-            "SELECT fence FROM leases WHERE key = ? AND expires > ?", (key, now)
+    def settle(self, lease: Lease, row: Row, more: Sequence[Row], now: float) -> tuple[bool, bool]:
+        """Store *row* as :meth:`set_fenced` does, and *more*; give *lease* up.
+
+        Returns:
+            Whether *row* was stored, and whether somebody may want to hear of it: the lease was
+            refused to somebody, which is forgotten then, or it was no longer held.
+        """
+        newest, holder = self._newest_fence(row[0], lease.key, now)
+        stored = newest <= row[3]
+        self.put([row, *more] if stored else more)
+        if holder != lease.holder:
+            return stored, True
+        gone = self._db.execute(
+            "DELETE FROM leases WHERE key IN (?, ?)", (lease.key, lease.key.encode())
+        )
+        return stored, gone.rowcount > 1
+
+    def _newest_fence(self, key: str, lease_key: str, now: float) -> tuple[int, str | None]:
+        """Return the newest fence that holds the lease or has written *key*, and the holder."""
+        written, held, holder = self._db.execute(
+            "SELECT entries.fence, leases.fence, holder FROM fence"
+            " LEFT JOIN entries ON entries.key = ? AND (entries.expires IS NULL"
+            " OR entries.expires > ?) LEFT JOIN leases ON leases.key = ? AND leases.expires > ?",
+            (key, now, lease_key, now),
         ).fetchone()
-        return None if found is None else int(found[0])
+        return max(written or 0, held or 0), holder
 
     # -- messages ------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argo_mw.store.protocol import Lease, Shared
+from argo_mw.store.protocol import Lease, Shared, Write
 
 
 async def acquire_then_get(
@@ -51,16 +51,19 @@ async def settle_in_steps(
     ttl: float | None,
     channel: str,
     message: bytes,
+    also: Write | None = None,
 ) -> bool:
     """Store *value* at *key* of *shared*, release *lease*, and send *message* on *channel*.
 
-    The value is kept for *ttl* seconds. A driver whose store cannot do all at once implements
-    :meth:`~argo_mw.store.Shared.settle` with it.
+    The value is kept for *ttl* seconds; *also* is stored before the release. A driver whose store
+    cannot do all at once implements :meth:`~argo_mw.store.Shared.settle` with it.
 
     Raises:
         SharedUnavailable: As for the steps.
     """
     stored = await shared.set_fenced(key, value, lease, ttl=ttl)
+    if also is not None:
+        await shared.set(also.key, also.value, ttl=also.ttl)
     await shared.release(lease)
     await shared.publish(channel, message)
     return stored

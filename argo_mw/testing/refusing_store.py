@@ -9,7 +9,7 @@ from attrs import frozen
 
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.store.health import Ability
-from argo_mw.store.protocol import Count, Lease, Shared, Subscription, Witness
+from argo_mw.store.protocol import Count, Lease, Shared, Subscription, Witness, Write
 from argo_mw.store.steps import acquire_then_get, get_then_acquire, settle_in_steps
 
 T = TypeVar("T")
@@ -152,10 +152,11 @@ class RefusingStore:
         ttl: float | None,
         channel: str,
         message: bytes,
+        also: Write | None = None,
     ) -> bool:
         """See :meth:`argo_mw.plugin.Shared.settle`."""
         return await settle_in_steps(
-            self, lease, key, value, ttl=ttl, channel=channel, message=message
+            self, lease, key, value, ttl=ttl, channel=channel, message=message, also=also
         )
 
     async def publish(self, channel: str, message: bytes) -> None:

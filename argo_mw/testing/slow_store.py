@@ -13,7 +13,7 @@ from argo_mw.base.errors import Closed, SharedUnavailable
 from argo_mw.store.give_backs import GiveBacks, claim
 from argo_mw.store.memory import MemoryShared
 from argo_mw.store.memory_store import MemoryStore
-from argo_mw.store.protocol import Count, Lease, Subscription, Witness
+from argo_mw.store.protocol import Count, Lease, Subscription, Witness, Write
 
 T = TypeVar("T")
 
@@ -194,10 +194,13 @@ class SlowStore:
         ttl: float | None,
         channel: str,
         message: bytes,
+        also: Write | None = None,
     ) -> bool:
         """See :meth:`argo_mw.plugin.Shared.settle`."""
         return await self._ask(
-            self._memory.settle(lease, key, value, ttl=ttl, channel=channel, message=message)
+            self._memory.settle(
+                lease, key, value, ttl=ttl, channel=channel, message=message, also=also
+            )
         )
 
     async def publish(self, channel: str, message: bytes) -> None:

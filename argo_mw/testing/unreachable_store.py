@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from argo_mw.base.errors import SharedUnavailable
-from argo_mw.store.protocol import Count, Lease, Subscription, Witness
+from argo_mw.store.protocol import Count, Lease, Subscription, Witness, Write
 
 
 class UnreachableStore:
@@ -82,6 +82,7 @@ class UnreachableStore:
         ttl: float | None,
         channel: str,
         message: bytes,
+        also: Write | None = None,
     ) -> bool:
         _refuse()
 

@@ -41,7 +41,7 @@ SURFACES = {
         StreamAborted Subscription SystemClock TagSnapshot TagVersions Tasks
         TimeLimitExceeded TimeOrderedIds Timer Trouble Turns UNLIMITED Undecodable
         UndecodableReason UnknownOperation Unsupported Upstream UpstreamError
-        UpstreamSettings Witness all_failed collect config_of context_of copy_error fail_at
+        UpstreamSettings Witness Write all_failed collect config_of context_of copy_error fail_at
         fingerprint hookimpl hookspec is_failure is_final is_time_limit layers_of observe observes operation
         own_value plugin_of printable redact redact_url scope_of seconds stall_aware_timeout state_directory structure
         suggest WebGuard WebRefusal bearer_token is_loopback load_or_create_token HostNames is_cross_site
@@ -54,7 +54,7 @@ SURFACES = {
         Epoch EpochChanged Epochs Freshness GiveBacks Lease LoopAffinity NotEncodable
         NotShareable OpenShared Secret Shared SharedUnavailable Snapshot SqliteIdentity StoreHealth
         Subscription SystemClock TagSnapshot TagVersions Tasks Timer Undecodable UndecodableReason
-        WITNESS_TTL Witness acquire_then_get check_count check_items check_key check_keys check_ttl check_value claim epoch_key get_then_acquire open_shared part_of settle_in_steps snapshot
+        WITNESS_TTL Witness Write acquire_then_get check_count check_items check_key check_keys check_ttl check_value claim epoch_key get_then_acquire open_shared part_of settle_in_steps snapshot
     """,
     "argo_mw.testing": """
         Captured FakeClock FakePlugin FakeService GuardConformance GuardUnderTest

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from argo_mw.store.protocol import Shared
+from argo_mw.store.protocol import Shared, Write
 from argo_mw.testing.shared.tools import (
     Listener,
     SharedTests,
@@ -198,6 +198,40 @@ class LeaseConformance(SharedTests):
         )
         assert await shared.get("key") is None
         assert await other.renew(newer, ttl=60)
+
+    @pytest.mark.parametrize("keys", [("lease", "key", "answer"), ("{a}l", "{a}", "{a}answer")])
+    async def test_what_is_to_be_stored_beside_a_settled_result_is_kept_for_its_own_time(
+        self, shared: Shared, other: Shared, store: StoreUnderTest, keys: tuple[str, str, str]
+    ) -> None:
+        """Whether all of it is in one place or not."""
+        lease_key, key, answer = keys
+        lease = await acquire(shared, lease_key, 60)
+        brief = Write(answer, b"answer", store.ttl)
+        assert await shared.settle(
+            lease, key, b"result", ttl=store.ttl * 100, channel="c", message=b"m", also=brief
+        )
+        assert await other.get_many([key, answer]) == [b"result", b"answer"]
+        next_lease = await acquire(other, lease_key, 60)
+        await store.advance(store.ttl * 1.5)
+        assert await shared.get_many([key, answer]) == [b"result", None]
+        lasting = Write(answer, b"another", None)
+        assert await other.settle(
+            next_lease, key, b"next", ttl=store.ttl, channel="c", message=b"m", also=lasting
+        )
+        await store.advance(store.ttl * 1.5)
+        assert await shared.get_many([key, answer]) == [None, b"another"]
+
+    async def test_what_is_to_be_stored_beside_a_result_needs_no_fence(
+        self, shared: Shared, other: Shared, store: StoreUnderTest
+    ) -> None:
+        late = await acquire(shared, "lease", store.ttl)
+        await store.advance(store.ttl * 1.5)
+        await acquire(other, "lease", store.ttl * 100)
+        also = Write("answer", b"1", 60)
+        assert not await shared.settle(
+            late, "key", b"late", ttl=60, channel="c", message=b"m", also=also
+        )
+        assert await other.get_many(["key", "answer"]) == [None, b"1"]
 
     async def test_a_result_settled_by_one_whose_lease_ran_out_counts_and_is_announced(
         self, shared: Shared, other: Shared, store: StoreUnderTest

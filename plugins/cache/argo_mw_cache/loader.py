@@ -16,7 +16,6 @@ from argo_mw.plugin import (
     Closed,
     Context,
     Handover,
-    Kept,
     Next,
     NotFound,
     NotShareable,
@@ -77,7 +76,7 @@ class Loader:
         self._versions = context.tag_versions
         self._memory = memory
         self._shared = shared
-        self._sharing: set[asyncio.Task[None]] = set()
+        self._sharing: set[asyncio.Future[None]] = set()
 
     async def load(self, call: Call, call_next: Next) -> Outcome:
         """Return the answer of *call_next* to *call*, and keep it.
@@ -133,7 +132,7 @@ class Loader:
 
     async def close(self) -> None:
         """Wait for answers that are on their way to the store."""
-        if self._sharing:
+        while self._sharing:
             await asyncio.wait(self._sharing)
 
     def _until(self, outcome: Outcome) -> float:
@@ -182,19 +181,38 @@ class Loader:
         if isinstance(data, StoreProblem):
             self._report(loaded.call, data)
             return
-        storing = self._store(shared, loaded, hit, data)
-        if self._need_not_wait(loaded, handover):
-            self._in_background("cache:store", storing)
-        else:
-            await storing
+        if not self._is_put_by_another(shared, loaded, hit, data, handover):
+            await self._store(shared, loaded, hit, data)
 
-    def _need_not_wait(self, loaded: _Loaded, handover: Handover | None) -> bool:
-        """Return whether every process finds the answer elsewhere until it is stored."""
+    def _is_put_by_another(
+        self,
+        shared: SharedLevel,
+        loaded: _Loaded,
+        hit: Outcome,
+        data: bytes,
+        handover: Handover | None,
+    ) -> bool:
+        """Return whether the layer that publishes the load's result stores *data* with it.
+
+        Until then, every process finds the answer in that result.
+        """
         if handover is None or not self._config.memory or len(self._sharing) >= _MAX_SHARING:
             return False
-        until = loaded.outcome.expires_at
-        assert until is not None
-        return handover.keep(Kept(until, loaded.tag_snapshot.versions))
+        putting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def ended(stored: bool) -> None:
+            if stored:
+                shared.has_put()
+            else:  # maybe for a reason that concerns the result alone
+                self._in_background("cache:store", self._store(shared, loaded, hit, data))
+            self._sharing.discard(putting)
+            putting.set_result(None)
+
+        kept = shared.to_be_put(loaded.call, hit, loaded.tag_snapshot, data, ended)
+        if not handover.keep(kept):
+            return False
+        self._sharing.add(putting)
+        return True
 
     async def _store(self, shared: SharedLevel, loaded: _Loaded, hit: Outcome, data: bytes) -> None:
         problem = await shared.put(loaded.call, hit, loaded.tag_snapshot, data)

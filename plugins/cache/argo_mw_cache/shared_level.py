@@ -17,6 +17,7 @@ from argo_mw.plugin import (
     Call,
     Closed,
     Context,
+    Kept,
     NotEncodable,
     Outcome,
     SharedUnavailable,
@@ -113,24 +114,48 @@ class SharedLevel:
             return StoreProblem("local", f"{len(data)} bytes: max_value_bytes is less")
         return data
 
+    def to_be_put(
+        self,
+        call: Call,
+        hit: Outcome,
+        tag_snapshot: TagSnapshot,
+        data: bytes,
+        ended: Callable[[bool], None],
+    ) -> Kept:
+        """Return what another layer is told to store *data*, which is *hit* encoded, in its place.
+
+        It calls *ended* with whether it has.
+        """
+        assert hit.expires_at is not None
+        ttl = self._life(call, hit.expires_at)
+        return Kept(hit.expires_at, tag_snapshot.versions, store_key(call), data, ttl, ended)
+
+    def has_put(self) -> None:
+        """Note that the store has taken an answer."""
+        self._deferred.resume()
+
     async def put(
         self, call: Call, hit: Outcome, tag_snapshot: TagSnapshot, data: bytes
     ) -> StoreProblem | None:
         """Store *data*, which is *hit* encoded; return why that failed, or ``None``."""
         key = store_key(call)
         assert hit.expires_at is not None
-        grace = self._grace_of(call.operation)
-        ttl = hit.expires_at - self._clock.time() + grace
+        ttl = self._life(call, hit.expires_at)
         try:
             await self._in_time(self._context.shared.set(key, data, ttl=ttl))
         except (SharedUnavailable, TimeLimitExceeded) as error:
+            grace = self._grace_of(call.operation)
             self._deferred.keep(key, data, tag_snapshot.versions, hit, grace)
             if isinstance(error, SharedUnavailable):
                 self._judge_soon(key, data)
             why = str(error) or f"it took longer than {self._timeout:g} s"
             return StoreProblem("unreachable", why)
-        self._deferred.resume()
+        self.has_put()
         return None
+
+    def _life(self, call: Call, expires_at: float) -> float:
+        """Return the seconds for which an answer lies in the store."""
+        return expires_at - self._clock.time() + self._grace_of(call.operation)
 
     def _judge_soon(self, key: str, data: bytes) -> None:
         """Probe whether the store refuses only *data*, unless it is known to be away."""

@@ -32,11 +32,12 @@ def instance(clock: FakeClock, store: str | None = None, **config: object) -> Ar
 
 
 class Load:
-    """A load through the cache of an instance, whose store takes its time.
+    """Loads through the cache of an instance, whose store takes its time.
 
     Attributes:
-        handover: The agreement with a layer that passes the result of the load on.
+        handover: The agreement about the last one, with a layer that passes its result on.
         stored: Set once the store may go on.
+        refuses: Whether that layer cannot store what the cache keeps.
     """
 
     def __init__(self, argo: Argo, *, opens: bool = True) -> None:
@@ -44,9 +45,10 @@ class Load:
         assert isinstance(cache, Cache)
         self.cache = cache
         self.context = context_of(argo)
-        self.handover = Handover()
         self.stored = asyncio.Event()
+        self.refuses = False
         self._opens = opens
+        self._publishing: set[asyncio.Task[None]] = set()
         shared = self.context.shared
         put = shared.set
 
@@ -57,13 +59,24 @@ class Load:
         shared.set = slowly  # type: ignore[method-assign]
 
     def call(self, symbol: str = "A", **changes: object) -> Call:
+        self.handover = Handover()
         call = self.context.make_call("bars", "", {"symbol": symbol})
         return call.extended({HANDOVER: self.handover}).evolve(**changes)
 
     async def answer(self, call: Call) -> Outcome:
-        if self._opens:
-            self.handover.open()
+        handover = call.extensions.get(HANDOVER)
+        if isinstance(handover, Handover):
+            if self._opens:
+                handover.open()
+            self._publishing.add(asyncio.create_task(self._publish(handover)))
         return Outcome("bars", expires_at=self.context.clock.time() + 60.0)
+
+    async def _publish(self, handover: Handover) -> None:
+        kept = handover.close()
+        if kept is not None:
+            if not self.refuses:
+                await self.context.shared.set(kept.key, kept.data, ttl=kept.ttl)
+            kept.ended(not self.refuses)
 
     def ask(self, call: Call) -> asyncio.Task[Outcome]:
         return asyncio.create_task(self.cache(call, self.answer))
@@ -112,6 +125,7 @@ async def test_others_learn_until_when_and_by_which_versions_the_answer_is_kept(
         load.stored.set()
     assert kept is not None
     assert clock.time() + 60.0 == kept.until
+    assert kept.until - clock.time() < (kept.ttl or 0.0)
     assert sorted(before.versions) == sorted(kept.versions)
 
 
@@ -123,9 +137,10 @@ async def test_a_kept_answer_of_others_will_do_where_the_cache_would_have_served
 ) -> None:
     async with instance(clock) as argo:
         load = Load(argo)
-        load.handover.takes_kept = not takes
         load.stored.set()
-        await load.ask(load.call(**changes))
+        call = load.call(**changes)
+        load.handover.takes_kept = not takes
+        await load.ask(call)
         assert takes == load.handover.takes_kept
 
 
@@ -153,6 +168,21 @@ async def test_callers_wait_again_while_too_many_answers_are_on_their_way(
         await settle()
         assert again.done()
         load.stored.set()
+
+
+async def test_an_answer_that_could_not_be_stored_with_its_result_is_stored_by_itself(
+    clock: FakeClock,
+) -> None:
+    async with instance(clock) as argo:
+        load = Load(argo)
+        load.refuses = True
+        call = load.call()
+        assert "bars" == (await load.ask(call)).value
+        await settle()
+        assert not await load.is_stored(call)
+        load.stored.set()
+        await settle()
+        assert await load.is_stored(call)
 
 
 async def test_answers_that_are_on_their_way_to_the_store_are_there_after_the_end(

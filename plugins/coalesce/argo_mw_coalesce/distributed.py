@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 
 from attrs import define
 
@@ -22,6 +22,7 @@ from argo_mw.plugin import (
     Closed,
     Context,
     Handover,
+    Kept,
     Next,
     Outcome,
     SharedUnavailable,
@@ -29,7 +30,7 @@ from argo_mw.plugin import (
     Timer,
     fail_at,
 )
-from argo_mw.store import Freshness, Lease, Subscription
+from argo_mw.store import Freshness, Lease, Subscription, Write
 from argo_mw_coalesce.load_start import LOAD_START, LoadStart
 from argo_mw_coalesce.recency import Recency
 from argo_mw_coalesce.shared_result import SharedResult, result_of, write_result
@@ -273,27 +274,41 @@ class DistributedCoalesce:
         """
         # This task begins after the cache has said until when it keeps the answer, and before a
         # caller has the answer and could change it.
-        if (kept := handover.close()) is not None:
+        kept = handover.close()
+        if kept is not None:
             result = result.kept(kept.until, kept.versions)
-        data = write_result(self._context.codecs, result_key, lease.fence, result)
-        settling = self._shared.settle(
-            lease,
-            result_key,
-            data,
-            ttl=self._result_ttl,
-            channel=CHANNEL,
-            message=result_key.encode(),
-        )
+        settled = False
         deadline = self._clock.monotonic() + self._store_timeout
         try:
-            return await fail_at(settling, deadline, self._clock)
+            settling = self._settle(result_key, lease, result, kept)
+            first = await fail_at(settling, deadline, self._clock)
+            settled = True
+            return first
         except SharedUnavailable:
             self._context.tag_versions.health.look()
         except TimeLimitExceeded:
             why = f"the shared store took longer than {self._store_timeout:g} s"
             self._context.warn_once("coalesce", f"a result could not be published: {why}")
+        finally:
+            if kept is not None:
+                kept.ended(settled)
         self._release_in_background(result_key, lease)
         return True
+
+    def _settle(
+        self, result_key: str, lease: Lease, result: SharedResult, kept: Kept | None
+    ) -> Coroutine[object, object, bool]:
+        """Store *result*, beside it the answer that is to be *kept*, and release *lease*."""
+        also = None if kept is None or not kept.key else Write(kept.key, kept.data, kept.ttl)
+        return self._shared.settle(
+            lease,
+            result_key,
+            write_result(self._context.codecs, result_key, lease.fence, result),
+            ttl=self._result_ttl,
+            channel=CHANNEL,
+            message=result_key.encode(),
+            also=also,
+        )
 
     async def _notify(self, result_key: str) -> None:
         """Wake waiting processes; if the message is lost, they look again by themselves."""

@@ -282,6 +282,8 @@ class Keeping:
         self.keeps_for = keeps_for
         self.tags = tags
         self.later: list[bool] = []
+        self.put: dict[str, bytes] = {}
+        self.ended: list[bool] = []
         self.context: Context | None = None
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
@@ -292,8 +294,12 @@ class Keeping:
         handover.takes_kept = not call.refresh
         before = await context.tag_versions.load(self.tags)
         outcome = await call_next(call)
-        kept = Kept(context.clock.time() + self.keeps_for, before.versions)
-        self.later.append(handover.keep(kept))
+        until = context.clock.time() + self.keeps_for
+        kept = [
+            Kept(until, before.versions, key, data, self.keeps_for, self.ended.append)
+            for key, data in self.put.items()
+        ]
+        self.later.append(handover.keep(*kept or [Kept(until, before.versions)]))
         return outcome
 
 
@@ -344,6 +350,40 @@ async def test_a_cache_stores_at_once_where_another_process_may_have_the_lease(
         keeps.context = context_of(argo)
         await argo.call("bars", symbol="AAPL")
     assert [later] == keeps.later
+
+
+async def test_what_a_cache_keeps_is_stored_with_the_result(store: str, clock: FakeClock) -> None:
+    keeps = Keeping()
+    keeps.put = {"kept": b"answer"}
+    async with instance(store, clock, also=keeping(keeps)) as argo:
+        keeps.context = context_of(argo)
+        await argo.call("bars", symbol="AAPL")
+        await settle()
+        assert ([True], b"answer") == (keeps.ended, await context_of(argo).shared.get("kept"))
+        await clock.advance(10.1)
+        assert await context_of(argo).shared.get("kept") is None
+
+
+@pytest.mark.parametrize("how", ["refused", "late"])
+async def test_a_cache_hears_when_what_it_keeps_was_not_stored_with_the_result(
+    store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    keeps = Keeping()
+    keeps.put = {"kept": b"answer"}
+    async with instance(store, clock, also=keeping(keeps)) as argo:
+        keeps.context = context_of(argo)
+
+        async def fail(*_: object, **__: object) -> bool:
+            if how == "refused":
+                raise SharedUnavailable("no scripts")
+            await clock.sleep(100.0)
+            return True
+
+        monkeypatch.setattr(context_of(argo).shared, "settle", fail)
+        await argo.call("bars", symbol="AAPL")
+        await settle()
+        await clock.advance(10.0)
+        assert [False] == keeps.ended
 
 
 @pytest.mark.parametrize(

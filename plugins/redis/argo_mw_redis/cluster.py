@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from argo_mw.plugin import Clock, SystemClock
 from argo_mw.store import (
     Lease,
+    Write,
     acquire_then_get,
     check_key,
     check_keys,
@@ -167,16 +168,16 @@ class ClusterShared(RedisShared):
         ttl: float | None,
         channel: str,
         message: bytes,
+        also: Write | None = None,
     ) -> bool:
         """See :meth:`argo_mw.store.Shared.settle`."""
         check_key(channel)
         check_value(channel, message)
-        if not self._is_beside(lease.key, key):
+        places = (key,) if also is None else (key, also.key)
+        if not all(self._is_beside(lease.key, place) for place in places):
             return await settle_in_steps(
-                self, lease, key, value, ttl=ttl, channel=channel, message=message
+                self, lease, key, value, ttl=ttl, channel=channel, message=message, also=also
             )
-        check_key(key)
-        check_value(key, value)
         words = ("SPUBLISH", self._keys.channel(channel), seal(message))
 
         def read(reply: Any) -> tuple[bool, asyncio.Future[int] | None]:
@@ -186,10 +187,9 @@ class ClusterShared(RedisShared):
             # Sent here, so that it is sent even if the caller has left.
             return answer > _WANTED, self._batcher.send(words, expect_integer, must=True)
 
-        keys = self._settled(key, lease)
-        arguments = (value, lease.fence, milliseconds(ttl), lease.holder, "", "")
+        settlement = self._settlement(lease, Write(key, value, ttl), ("", ""), also)
         stored, sent = await self._run(
-            SETTLE, keys, arguments, read, must=True, late=lambda answer: None
+            SETTLE, *settlement, read, must=True, late=lambda answer: None
         )
         if sent is not None:
             await sent

@@ -18,6 +18,7 @@ from argo_mw.store import (
     Lease,
     LoopAffinity,
     Witness,
+    Write,
     check_count,
     check_items,
     check_key,
@@ -310,22 +311,35 @@ class RedisShared:
         ttl: float | None,
         channel: str,
         message: bytes,
+        also: Write | None = None,
     ) -> bool:
         """See :meth:`argo_mw.store.Shared.settle`."""
-        check_key(key)
-        check_value(key, value)
         check_key(channel)
         check_value(channel, message)
-        keys = self._settled(key, lease)
         sent = (self._keys.channel(channel), seal(message))
-        arguments = (value, lease.fence, milliseconds(ttl), lease.holder, *sent)
-        return bool(await self._run(SETTLE, keys, arguments, must=True))
+        words = self._settlement(lease, Write(key, value, ttl), sent, also)
+        return bool(await self._run(SETTLE, *words, must=True))
 
-    def _settled(self, key: str, lease: Lease) -> list[str]:
-        """Return all names that settling *lease* with a value at *key* reads or writes."""
+    def _settlement(
+        self, lease: Lease, result: Write, sent: tuple[str, Argument], also: Write | None
+    ) -> tuple[list[str], list[Argument]]:
+        """Return the names that settling *lease* with its *result* reads or writes, and the rest.
+
+        What is *sent* is a channel, "" for none, and a message.
+        """
+        check_key(result.key)
+        check_value(result.key, result.value)
         names = self._keys
         leased = (names.lease(lease.key), names.wish(lease.key))
-        return [names.value(key), names.fence(key), *leased]
+        keys = [names.value(result.key), names.fence(result.key), *leased]
+        life = milliseconds(result.ttl)
+        arguments: list[Argument] = [result.value, lease.fence, life, lease.holder, *sent]
+        if also is not None:
+            check_key(also.key)
+            check_value(also.key, also.value)
+            keys.append(names.value(also.key))
+            arguments += [also.value, milliseconds(also.ttl)]
+        return keys, arguments
 
     async def publish(self, channel: str, message: bytes) -> None:
         """See :meth:`argo_mw.store.Shared.publish`."""

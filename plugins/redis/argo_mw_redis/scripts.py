@@ -133,7 +133,8 @@ return 1
 
 # KEYS: the value, the fence it was written with, the lease, the wish for the lease. ARGV: value,
 # fence, milliseconds, holder, channel, message. What is stored stays so if no message may be sent.
-# Without a channel, which is on another node, 2 is added to the answer if somebody wants a message.
+# With another key, ARGV[7] is stored there for ARGV[8] milliseconds. Without a channel, which is on
+# another node, 2 is added to the answer if somebody wants a message.
 SETTLE: Final = Script(
     b"""
 local fence = tonumber(ARGV[2])
@@ -149,6 +150,10 @@ if newest <= fence and tonumber(redis.call('GET', KEYS[2]) or '0') <= fence then
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
     redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
   end
+end
+if KEYS[5] then
+  if ARGV[8] == '' then redis.call('SET', KEYS[5], ARGV[7])
+  else redis.call('SET', KEYS[5], ARGV[7], 'PX', ARGV[8]) end
 end
 local mine = held and string.match(held, ':(.*)$') == ARGV[4]
 if mine then redis.call('DEL', KEYS[3]) end
