@@ -41,6 +41,25 @@ class Gate:
         return wait
 
 
+def store_results_alone(argo: Argo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the store of *argo* take results without the answers beside them.
+
+    So it is in a store that cannot take both in one step, until the answer has landed as well.
+    """
+    shared = context_of(argo).shared
+    settling = shared.settle
+
+    async def alone(*arguments: Any, also: object, **named: Any) -> bool:
+        return await settling(*arguments, **named)
+
+    monkeypatch.setattr(shared, "settle", alone)
+
+
+async def refuse(*_: object, **__: object) -> None:
+    msg = "the disk is full"
+    raise SharedUnavailable(msg)
+
+
 async def ask(argo: Argo) -> object:
     return (await argo.outcome("quote", symbol="A")).value
 
@@ -49,7 +68,7 @@ async def test_a_caller_waits_neither_for_the_answer_to_be_stored_nor_for_its_re
     store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with instance(store, clock, counting()) as argo:
-        gate = Gate(argo, monkeypatch, "set", "settle")
+        gate = Gate(argo, monkeypatch, "settle")
         assert "a1" == await ask(argo)
         assert [] == await context_of(argo).shared.scan("argo:cache:")
         assert "a1" == await ask(argo)
@@ -58,13 +77,15 @@ async def test_a_caller_waits_neither_for_the_answer_to_be_stored_nor_for_its_re
         assert 1 == len(await context_of(other).shared.scan("argo:cache:"))
 
 
-@pytest.mark.parametrize("held", [("set",), ("set", "settle")])
+@pytest.mark.parametrize("held", [(), ("set",), ("settle",)])
 async def test_a_process_that_is_told_at_once_does_not_load_again(
     store: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, held: tuple[str, ...]
 ) -> None:
-    """Neither after the release of the lease nor before it."""
+    """Neither after the release of the lease nor before it, nor while its holder stores."""
     one, other = counting(), counting("b")
     async with instance(store, clock, one) as first, instance(store, clock, other) as second:
+        if not held:
+            store_results_alone(first, monkeypatch)
         gate = Gate(first, monkeypatch, *held)
         assert "a1" == await ask(first)
         await clock.advance(0.001)
@@ -81,7 +102,7 @@ async def test_a_write_that_lands_between_look_and_lease_is_not_overlooked(
 ) -> None:
     one, other = counting(), counting("b")
     async with instance(store, clock, one) as first, instance(store, clock, other) as second:
-        writes = Gate(first, monkeypatch, "set", "settle")
+        writes = Gate(first, monkeypatch, "settle")
         asks = Gate(second, monkeypatch, "acquire_and_get")
         assert "a1" == await ask(first)
         await clock.advance(0.001)
@@ -99,7 +120,7 @@ async def test_a_call_that_wants_a_newer_answer_is_not_given_the_one_on_its_way(
 ) -> None:
     one, other = counting(), counting("b")
     async with instance(store, clock, one) as first, instance(store, clock, other) as second:
-        Gate(first, monkeypatch, "set").open()
+        store_results_alone(first, monkeypatch)
         assert "a1" == await ask(first)
         await clock.advance(0.001)
         asked = await second.options(max_age=0.0005).outcome("quote", symbol="A")
@@ -112,6 +133,7 @@ async def test_an_answer_on_its_way_is_for_no_process_without_a_cache(
     one, other = counting(), counting("b")
     uncached = instance(store, clock, other, flags={"cache": "off"})
     async with instance(store, clock, one) as first, uncached as second:
+        store_results_alone(first, monkeypatch)
         assert "a1" == await ask(first)
         await clock.advance(0.001)
         assert "b1" == await ask(second)
@@ -123,14 +145,13 @@ async def test_an_answer_on_its_way_is_not_given_once_its_subject_has_changed(
 ) -> None:
     one, other = counting(), counting("b")
     async with instance(store, clock, one) as first, instance(store, clock, other) as second:
-        gate = Gate(first, monkeypatch, "set")
+        store_results_alone(first, monkeypatch)
         assert "a1" == await ask(first)
         await settle()
         await context_of(second).tag_versions.load(["subject:A"])
         await getattr(context_of(second), change)(["subject:A"])
         await clock.advance(0.001)
         assert "b1" == await ask(second)
-        gate.open()
 
 
 @pytest.mark.parametrize(
@@ -176,11 +197,6 @@ async def test_a_write_that_fails_behind_its_caller_is_counted_and_made_up_for(
     async with instance(store, clock, counting()) as argo:
         events = capture_events(argo)
         shared = context_of(argo).shared
-
-        async def refuse(*_: object, **__: object) -> None:
-            msg = "the disk is full"
-            raise SharedUnavailable(msg)
-
         with monkeypatch.context() as patched:
             patched.setattr(shared, "set", refuse)
             assert "a1" == await ask(argo)
@@ -207,4 +223,5 @@ async def test_an_answer_that_comes_while_the_application_closes_reaches_its_cal
             return spawn(name, code, **more)
 
         monkeypatch.setattr(tasks, "spawn", closed)
+        monkeypatch.setattr(context_of(argo).shared, "settle", refuse)
         assert "a1" == await ask(argo)

@@ -55,6 +55,7 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._outbox = Batch()
         self._scheduled = False
+        self._put_off = False
         self._idle: list[Wire] = []
         self._busy: dict[Wire, Batch] = {}
         self._batch_ended = asyncio.Event()
@@ -131,7 +132,8 @@ class Batcher:
             arguments: Its words.
             read: Turns the reply into the result.
             script: The script that it runs, if it runs one.
-            must: Whether it is sent even if its caller has left by then.
+            must: Whether it is sent even if its caller has left by then. Nobody is in a hurry for
+                its result, so it travels with what is asked for in the next turn, if anything is.
             late: Receives the result if the caller has left; for what is granted.
 
         Raises:
@@ -143,7 +145,10 @@ class Batcher:
         done: asyncio.Future[T] = self._loop.create_future()
         waiting.append(Command(arguments, read, done, script, must, late))
         if not self._scheduled:
-            self._schedule()
+            if must:
+                self._put_off_flush()
+            else:
+                self._schedule()
         return done
 
     def get(self, key: str | bytes) -> asyncio.Future[bytes | None]:
@@ -170,6 +175,18 @@ class Batcher:
     def _schedule(self) -> None:
         self._scheduled = True
         self._loop.call_soon(self._flush)
+
+    def _put_off_flush(self) -> None:
+        # A caller that was answered in this turn asks the next question in it, mostly, and what
+        # its question begins beside it is sent in the next one. All of it becomes one batch.
+        if not self._put_off:
+            self._put_off = True
+            self._loop.call_soon(self._flush_put_off)
+
+    def _flush_put_off(self) -> None:
+        self._put_off = False
+        if not self._scheduled:
+            self._go_on()
 
     def _refusal(self) -> SharedUnavailable:
         if self._unreachable is not None:

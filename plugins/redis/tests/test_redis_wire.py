@@ -171,3 +171,27 @@ async def test_a_command_that_cannot_be_packed_fails_its_whole_batch(server):
     await eventually(lambda: shared.unreachable is None, TIMEOUT)
     assert await shared.get("key") is None
     await shared.aclose()
+
+
+@pytest.mark.parametrize("asks", [True, False])
+async def test_what_nobody_waits_for_travels_with_the_question_that_follows(
+    server, monkeypatch, asks
+):
+    """Also with what that question begins beside it, one turn later; by itself if none follows."""
+    shared = await open_redis(server.url)
+    lease = await shared.acquire("lease", ttl=60)
+    sent = []
+    carry = shared._batcher._carry
+    monkeypatch.setattr(
+        shared._batcher, "_carry", lambda wire, batch: sent.append(len(batch)) or carry(wire, batch)
+    )
+    settling = shared.settle(lease, "key", b"value", ttl=60, channel="news", message=b"done")
+    tasks = [asyncio.create_task(settling)]
+    await asyncio.sleep(0)  # it has asked
+    if asks:
+        tasks.append(asyncio.create_task(shared.create_many({"tag": b"version"})))
+        asked = shared._batcher.get("question")
+        await asked
+    await asyncio.gather(*tasks)
+    assert [3 if asks else 1] == sent
+    await shared.aclose()
