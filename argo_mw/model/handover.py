@@ -30,6 +30,9 @@ class Kept(Struct, frozen=True, eq=False):
         data: What to put there.
         ttl: Seconds for which it is to lie there.
         ended: Called once with whether it is there.
+        value: The value of the answer.
+        part: What stands for that value where it is encoded; see
+            :meth:`argo_mw.plugin.Codecs.part`.
     """
 
     until: float
@@ -38,6 +41,8 @@ class Kept(Struct, frozen=True, eq=False):
     data: bytes = b""
     ttl: float | None = None
     ended: Callable[[bool], None] = _nobody
+    value: object = None
+    part: object = None
 
 
 class Handover(Struct, eq=False):

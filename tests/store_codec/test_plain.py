@@ -83,6 +83,25 @@ def test_plain_data_is_restored_exactly(value):
     assert anatomy(value) == anatomy(CODECS.decode(CODECS.encode(value, "k"), "k"))
 
 
+@LONG_REPRS
+@given(values)
+def test_a_value_that_was_encoded_once_is_a_part_of_several(value):
+    part = CODECS.part(value)
+    for whole in ([1, part, b"more"], {"key": (part,)}):
+        bare = [1, value, b"more"] if type(whole) is list else {"key": (value,)}
+        assert anatomy(bare) == anatomy(CODECS.decode(CODECS.encode(whole, "k"), "k"))
+
+
+def test_a_part_is_the_value_as_it_was():
+    rows = [[1], [2]]
+    part = CODECS.part(rows)
+    rows.append([3])
+    assert [[1], [2]] == CODECS.decode(CODECS.encode(part))
+    assert 1.5 == CODECS.part(1.5)
+    with pytest.raises(NotEncodable, match="register a codec"):
+        CODECS.part([object()])
+
+
 def test_nan_is_restored():
     assert math.isnan(CODECS.decode(CODECS.encode(float("nan"))))
 

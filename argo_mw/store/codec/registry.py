@@ -47,6 +47,13 @@ class _Codec:
     from_plain: Callable[[Any], object]
 
 
+@frozen
+class _Part:
+    """A value that is encoded already."""
+
+    raw: msgspec.Raw
+
+
 class _UnknownTypeError(Exception):
     """The bytes name a type that is not registered."""
 
@@ -163,6 +170,16 @@ class Codecs:
             )
             raise NotEncodable(msg)
         return self.envelope.wrap(body, place)
+
+    def part(self, value: object) -> object:
+        """Return what can stand for *value* in several values, so that it is encoded only once.
+
+        It is *value* itself where that costs nothing; else *value* as it is now.
+
+        Raises:
+            NotEncodable: As for :meth:`encode`.
+        """
+        return value if type(value) in _ATOMS else _Part(msgspec.Raw(self._body(value)))
 
     def decode(self, data: bytes, place: str = "") -> object | Undecodable:
         """Return the value in *data*, or :class:`Undecodable`; never raise because of *data*.
@@ -312,6 +329,8 @@ class _Writer:
         return self._ext(_DICT, pairs)
 
     def _named(self, kind: type, value: object, depth: int) -> object:
+        if isinstance(value, _Part):
+            return value.raw
         codec = self._codecs._codec_for(kind)
         if codec is None:
             msg = (

@@ -27,7 +27,7 @@ from argo_mw.store import Freshness, Snapshot, TagSnapshot, snapshot
 from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.entry import OWN_TAGS, CacheEntry, Times, hit_of, snapshot_of
 from argo_mw_cache.memory_level import MemoryLevel
-from argo_mw_cache.shared_level import SharedLevel
+from argo_mw_cache.shared_level import EncodedAnswer, SharedLevel
 from argo_mw_cache.stored_answer import StoredAnswer, StoreProblem
 
 NAME = "cache"
@@ -177,22 +177,20 @@ class Loader:
     ) -> None:
         """Store the answer, in the background if other processes can get it elsewhere."""
         hit = hit_of(loaded.outcome)
-        data = shared.encode(loaded.call, hit, loaded.tag_snapshot, loaded.load_time)
-        if isinstance(data, StoreProblem):
-            self._report(loaded.call, data)
-            return
-        if not self._is_put_by_another(shared, loaded, hit, data, handover):
-            await self._store(shared, loaded, hit, data)
+        answer = shared.encode(loaded.call, hit, loaded.tag_snapshot, loaded.load_time)
+        if isinstance(answer, StoreProblem):
+            self._report(loaded.call, answer)
+        elif not self._is_put_by_another(shared, loaded, answer, handover):
+            await self._store(shared, loaded, answer)
 
     def _is_put_by_another(
         self,
         shared: SharedLevel,
         loaded: _Loaded,
-        hit: Outcome,
-        data: bytes,
+        answer: EncodedAnswer,
         handover: Handover | None,
     ) -> bool:
-        """Return whether the layer that publishes the load's result stores *data* with it.
+        """Return whether the layer that publishes the load's result stores *answer* with it.
 
         Until then, every process finds the answer in that result.
         """
@@ -204,18 +202,18 @@ class Loader:
             if stored:
                 shared.has_put()
             else:  # maybe for a reason that concerns the result alone
-                self._in_background("cache:store", self._store(shared, loaded, hit, data))
+                self._in_background("cache:store", self._store(shared, loaded, answer))
             self._sharing.discard(putting)
             putting.set_result(None)
 
-        kept = shared.to_be_put(loaded.call, hit, loaded.tag_snapshot, data, ended)
+        kept = shared.to_be_put(loaded.call, answer, loaded.tag_snapshot, ended)
         if not handover.keep(kept):
             return False
         self._sharing.add(putting)
         return True
 
-    async def _store(self, shared: SharedLevel, loaded: _Loaded, hit: Outcome, data: bytes) -> None:
-        problem = await shared.put(loaded.call, hit, loaded.tag_snapshot, data)
+    async def _store(self, shared: SharedLevel, loaded: _Loaded, answer: EncodedAnswer) -> None:
+        problem = await shared.put(loaded.call, answer, loaded.tag_snapshot)
         if problem is not None:
             self._report(loaded.call, problem)
 

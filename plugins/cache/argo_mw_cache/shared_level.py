@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TypeAlias, TypeVar
 
+from msgspec import Struct
+
 from argo_mw.plugin import (
     AnyOperation,
     Call,
@@ -36,6 +38,20 @@ _INVALIDATED = StoreProblem("invalidated")
 _TRIAL = "argo:trial:"
 _JUDGE_AGAIN = 60.0
 """Seconds between two probes of what the store refuses."""
+
+
+class EncodedAnswer(Struct, frozen=True, eq=False):
+    """An answer for the store.
+
+    Attributes:
+        hit: The answer as later callers get it; it has an expiry.
+        data: Its bytes.
+        value: What stands for its value where it is encoded.
+    """
+
+    hit: Outcome
+    data: bytes
+    value: object
 
 
 class SharedLevel:
@@ -104,41 +120,51 @@ class SharedLevel:
 
     def encode(
         self, call: Call, hit: Outcome, tag_snapshot: TagSnapshot, load_time: float
-    ) -> bytes | StoreProblem:
+    ) -> EncodedAnswer | StoreProblem:
         """Return what to store of *hit*, the answer as later callers get it, or why that fails."""
         try:
-            data = self._codec.write(hit, tag_snapshot, load_time, store_key(call))
+            value = self._context.codecs.part(hit.value)
+            written = hit if value is hit.value else hit.evolve(value=value)
+            data = self._codec.write(written, tag_snapshot, load_time, store_key(call))
         except NotEncodable as error:
             return StoreProblem("local", str(error))
         if len(data) > self._max_bytes:
             return StoreProblem("local", f"{len(data)} bytes: max_value_bytes is less")
-        return data
+        return EncodedAnswer(hit, data, value)
 
     def to_be_put(
         self,
         call: Call,
-        hit: Outcome,
+        answer: EncodedAnswer,
         tag_snapshot: TagSnapshot,
-        data: bytes,
         ended: Callable[[bool], None],
     ) -> Kept:
-        """Return what another layer is told to store *data*, which is *hit* encoded, in its place.
+        """Return what another layer is told that is to store *answer* in place of this one.
 
         It calls *ended* with whether it has.
         """
+        hit = answer.hit
         assert hit.expires_at is not None
-        ttl = self._life(call, hit.expires_at)
-        return Kept(hit.expires_at, tag_snapshot.versions, store_key(call), data, ttl, ended)
+        return Kept(
+            hit.expires_at,
+            tag_snapshot.versions,
+            store_key(call),
+            answer.data,
+            self._life(call, hit.expires_at),
+            ended,
+            hit.value,
+            answer.value,
+        )
 
     def has_put(self) -> None:
         """Note that the store has taken an answer."""
         self._deferred.resume()
 
     async def put(
-        self, call: Call, hit: Outcome, tag_snapshot: TagSnapshot, data: bytes
+        self, call: Call, answer: EncodedAnswer, tag_snapshot: TagSnapshot
     ) -> StoreProblem | None:
-        """Store *data*, which is *hit* encoded; return why that failed, or ``None``."""
-        key = store_key(call)
+        """Store *answer*; return why that failed, or ``None``."""
+        key, hit, data = store_key(call), answer.hit, answer.data
         assert hit.expires_at is not None
         ttl = self._life(call, hit.expires_at)
         try:

@@ -14,7 +14,7 @@ from argo_mw.plugin import Call, Context, context_of, operation
 from argo_mw.store import Freshness, TagSnapshot
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from argo_mw_cache import stored_answer
-from argo_mw_cache.shared_level import SharedLevel
+from argo_mw_cache.shared_level import EncodedAnswer, SharedLevel
 from argo_mw_cache.stored_answer import AnswerCodec, StoredAnswer, StoreProblem, store_key
 
 _names = itertools.count()
@@ -40,13 +40,13 @@ class Level:
             self.context, grace_of=lambda _: 2.0, timeout=timeout, max_bytes=max_bytes
         )
 
-    def encoded(self, level: SharedLevel) -> bytes | StoreProblem:
+    def encoded(self, level: SharedLevel) -> EncodedAnswer | StoreProblem:
         return level.encode(self.call, self.hit, self.tag_snapshot, 0.5)
 
     async def put(self, level: SharedLevel) -> StoreProblem | None:
-        data = self.encoded(level)
-        assert isinstance(data, bytes)
-        return await level.put(self.call, self.hit, self.tag_snapshot, data)
+        answer = self.encoded(level)
+        assert isinstance(answer, EncodedAnswer)
+        return await level.put(self.call, answer, self.tag_snapshot)
 
     async def get(self, level: SharedLevel) -> StoredAnswer | StoreProblem | None:
         """Ask and read, as a look does."""
@@ -75,11 +75,12 @@ async def one() -> AsyncIterator[Level]:
 
 
 async def test_an_answer_of_the_largest_size_is_stored_and_none_that_is_larger(one: Level) -> None:
-    data = one.encoded(one.level())
-    assert isinstance(data, bytes)
-    assert len(data) == len(one.encoded(one.level(max_bytes=len(data))))  # type: ignore[arg-type]
-    problem = StoreProblem("local", f"{len(data)} bytes: max_value_bytes is less")
-    assert problem == one.encoded(one.level(max_bytes=len(data) - 1))
+    answer = one.encoded(one.level())
+    assert isinstance(answer, EncodedAnswer)
+    size = len(answer.data)
+    assert isinstance(one.encoded(one.level(max_bytes=size)), EncodedAnswer)
+    problem = StoreProblem("local", f"{size} bytes: max_value_bytes is less")
+    assert problem == one.encoded(one.level(max_bytes=size - 1))
 
 
 @pytest.mark.parametrize(("seconds", "there"), [(4.9, True), (6.9, True), (7.0, False)])
@@ -218,9 +219,9 @@ async def test_an_answer_that_was_refused_is_stored_once_the_store_takes_one(
     monkeypatch.setattr(one.context.shared, "set", put)
     other = one.context.make_call("bars", "", {"symbol": "B"})
     assert not await one.is_there()
-    data = level.encode(other, one.hit, one.tag_snapshot, 0.0)
-    assert isinstance(data, bytes)
-    assert None is await level.put(other, one.hit, one.tag_snapshot, data)
+    answer = level.encode(other, one.hit, one.tag_snapshot, 0.0)
+    assert isinstance(answer, EncodedAnswer)
+    assert None is await level.put(other, answer, one.tag_snapshot)
     await settle()
     assert await one.is_there()
 

@@ -276,7 +276,7 @@ class DistributedCoalesce:
         # caller has the answer and could change it.
         kept = handover.close()
         if kept is not None:
-            result = result.kept(kept.until, kept.versions)
+            result = result.as_kept(kept)
         settled = False
         deadline = self._clock.monotonic() + self._store_timeout
         try:

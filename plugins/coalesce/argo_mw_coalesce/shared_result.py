@@ -11,6 +11,7 @@ from argo_mw.plugin import (
     Action,
     Codecs,
     InvalidAnswer,
+    Kept,
     LayerUnavailable,
     Note,
     NotEncodable,
@@ -55,9 +56,12 @@ class SharedResult:
     def empty(self) -> bool:
         return self.outcome is None and self.error is None
 
-    def kept(self, until: float, versions: tuple[object, ...]) -> SharedResult:
-        """Return this result of a load whose answer is kept *until* then, with all *versions*."""
-        return SharedResult(self.outcome, self.error, self.at, versions, until)
+    def as_kept(self, kept: Kept) -> SharedResult:
+        """Return this result of a load whose answer a cache has *kept*, to be written."""
+        outcome = self.outcome
+        if outcome is not None and outcome.value is kept.value is not kept.part:
+            outcome = outcome.evolve(value=kept.part)  # encoded by the cache
+        return SharedResult(outcome, self.error, self.at, kept.versions, kept.until)
 
     def unwrap(self) -> Outcome:
         """Return the outcome of a result that is not empty.

@@ -25,7 +25,7 @@ from argo_mw import (
     UpstreamError,
 )
 from argo_mw.model.call import make_call
-from argo_mw.plugin import ALONE, Call, Codecs, context_of, layers_of, operation
+from argo_mw.plugin import ALONE, Call, Codecs, Kept, context_of, layers_of, operation
 from argo_mw.store import Lease
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, SlowStore, settle
 from argo_mw_coalesce import plugin
@@ -300,6 +300,18 @@ def test_an_answer_travels_with_all_that_is_known_about_it() -> None:
     result = SharedResult(outcome, None, 3.0, versions, 9.0)
     read = result_of(codecs.decode(write_result(codecs, "k", 7, result), "k"))
     assert evolve(result, fence=7) == read
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_value_that_a_cache_has_encoded_is_not_encoded_again(same: bool) -> None:
+    """Unless a layer in between has put another one in its place."""
+    codecs, value = Codecs(), [{"close": 1.5}]
+    result = SharedResult(Outcome(value, upstream="a"), None, 3.0)
+    kept = Kept(9.0, (("*", b"h", b"s"),), value=value if same else [2.0], part=codecs.part([2.0]))
+    read = result_of(codecs.decode(write_result(codecs, "k", 7, result.as_kept(kept)), "k"))
+    assert ([2.0] if same else value) == read.unwrap().value
+    assert (9.0, kept.versions) == (read.kept_until, read.versions)
+    assert value is result.unwrap().value
 
 
 def test_a_time_of_numpys_travels_as_the_number_that_it_is() -> None:
