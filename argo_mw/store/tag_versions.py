@@ -287,7 +287,7 @@ class TagVersions:
 
         Args:
             tag_snapshot: What :meth:`load` returned before the load.
-            tags: All tags of the answer.
+            tags: The tags of the answer, or those of them that *tag_snapshot* is without.
             recorded: Versions of some tags from before what depends on them was loaded, such as
                 :attr:`~argo_mw.Outcome.versions`: they count, whenever they were mirrored.
         """

@@ -94,8 +94,9 @@ class Loader:
             self._keep_negative(call, error, await self._versions.extend(tag_snapshot, OWN_TAGS))
             raise
         load_time = self._clock.monotonic() - started
-        tags = outcome.tags | OWN_TAGS
-        tag_snapshot = await self._versions.extend(tag_snapshot, tags, outcome.versions)
+        late = (outcome.tags | OWN_TAGS) - tags
+        if late or outcome.versions:
+            tag_snapshot = await self._versions.extend(tag_snapshot, late, outcome.versions)
         until = self._until(outcome)
         dated = outcome.evolve(expires_at=until, versions=tag_snapshot.versions)
         loaded = _Loaded(call, dated, tag_snapshot, load_time)

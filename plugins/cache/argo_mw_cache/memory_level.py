@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from cachebox import LFUCache
 
@@ -55,11 +56,10 @@ class MemoryLevel:
         self.bytes = 0
 
     def _sweep_some(self, now: float) -> None:
-        for _ in range(_SWEPT_PER_STORE):
-            key = next(self._sweep, None)
-            if key is None:
-                self._sweep = iter(list(self._entries.keys()))
-                return
+        keys = tuple(islice(self._sweep, _SWEPT_PER_STORE))
+        if len(keys) < _SWEPT_PER_STORE:
+            self._sweep = iter(list(self._entries.keys()))
+        for key in keys:
             entry = self._get_uncounted(key)
             if entry is not None and now >= entry.times.stale_until:
                 self.drop(key)
