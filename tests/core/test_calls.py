@@ -117,8 +117,8 @@ def test_calls_may_share_a_request_without_a_subject() -> None:
 
 def test_extensions_are_no_part_of_what_is_asked() -> None:
     call = make_call(bars, {"symbol": "AAPL"}, tenant="")
-    told = call.extended({"race.only": "alpaca"})
-    assert told.extensions == {"race.only": "alpaca"}
+    told = call.extended({"race.only": "alpaca"}, deadline=3.0)
+    assert (told.extensions, told.deadline) == ({"race.only": "alpaca"}, 3.0)
     assert (told.key, call.extensions) == (call.key, {})
     with pytest.raises(TypeError):
         told.extensions["x"] = 1  # type: ignore[index]

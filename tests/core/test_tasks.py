@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
+
+import pytest
 
 from argo_mw.plugin import Tasks
 
@@ -27,6 +29,26 @@ async def test_what_outlives_a_call_runs_in_an_empty_context():
     caller.set("somebody")
     assert "nobody" == await tasks.spawn("save regularly", of_whom())
     await tasks.aclose()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_whoever_starts_a_task_is_told_of_its_end_in_its_context(begun: bool):
+    tasks, told = Tasks(), []
+    caller.set("somebody")
+    context = copy_context()
+    caller.set("somebody else")
+    task = tasks.spawn(
+        "load",
+        asyncio.Event().wait(),
+        context=context,
+        of_call=True,
+        on_end=lambda task: told.append((task, caller.get(), len(tasks))),
+    )
+    if begun:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert [(task, "somebody", 0)] == told
 
 
 async def test_what_is_cancelled_at_shutdown_has_begun():

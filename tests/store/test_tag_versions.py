@@ -897,3 +897,40 @@ async def test_created_versions_of_a_store_that_answers_at_once_are_announced(fl
     await fleet.clock.advance(1.0)
     await settle()
     assert MISS is await here.tag_versions.check(entry)
+
+
+async def test_the_same_tags_are_read_once_while_nothing_moves(here):
+    tags = frozenset(["op:bars", "subject:AAPL"])
+    await here.tag_versions.load(tags)
+    first = await here.tag_versions.load(tags)
+    assert first is await here.tag_versions.load(tags)
+    await here.tag_versions.load(["subject:MSFT"])  # a load from now on knows one tag more
+    second = await here.tag_versions.load(tags)
+    assert first is not second
+    assert first.versions == second.versions
+    await here.tag_versions.invalidate(["subject:AAPL"])
+    third = await here.tag_versions.load(tags)
+    assert (MISS, MISS, FRESH) == tuple(map(here.tag_versions.peek, (first, second, third)))
+
+
+async def test_a_ban_is_seen_by_what_is_loaded_and_by_what_is_extended_later(here):
+    tags = frozenset(["a"])
+    entry = await here.tag_versions.load(tags)
+    await here.tag_versions.load(["b"])
+    here.tag_versions.ban(["b"])
+    assert FRESH is here.tag_versions.peek(await here.tag_versions.load(tags))
+    assert MISS is await here.tag_versions.check(await here.tag_versions.extend(entry, ["b"]))
+    here.tag_versions.ban(["a"])
+    assert MISS is await here.tag_versions.check(await here.tag_versions.load(tags))
+
+
+async def test_tags_are_mirrored_once_they_are_read_and_until_they_are_replaced_elsewhere(
+    here, there
+):
+    tags = frozenset(["a", "b"])
+    assert not here.tag_versions.mirrors(tags)
+    await here.tag_versions.load(tags)
+    assert here.tag_versions.mirrors(tags)
+    await there.tag_versions.invalidate(["b"])
+    await settle()
+    assert not here.tag_versions.mirrors(tags)

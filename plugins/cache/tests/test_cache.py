@@ -292,6 +292,16 @@ async def test_a_not_found_is_remembered_for_negative_ttl(clock: FakeClock) -> N
     assert 2 == len(upstream.asked)
 
 
+@pytest.mark.parametrize("tag", ["layer:cache", "op:bars", "subject:ZZZ"])
+async def test_a_not_found_is_forgotten_with_each_of_its_tags(clock: FakeClock, tag: str) -> None:
+    upstream = counting(NotFound("no ZZZ", upstream="a"), 2)
+    async with open_argo(upstream, clock, negative_ttl=10) as argo:
+        with pytest.raises(NotFound):
+            await argo.call("bars", symbol="ZZZ")
+        await argo.invalidate(tag)
+        assert 2 == await argo.call("bars", symbol="ZZZ")
+
+
 async def test_no_not_found_is_remembered_when_negative_ttl_is_0(clock: FakeClock) -> None:
     upstream = Scripted("a", ["bars"], NotFound("no", upstream="a"))
     async with open_argo(upstream, clock, negative_ttl=0) as argo:
