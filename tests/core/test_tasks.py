@@ -32,7 +32,7 @@ async def test_what_outlives_a_call_runs_in_an_empty_context():
 
 
 @pytest.mark.parametrize("begun", [True, False])
-async def test_whoever_starts_a_task_is_told_of_its_end_in_its_context(begun: bool):
+async def test_the_end_of_a_task_calls_what_its_owner_gave_in_its_context(begun: bool):
     tasks, told = Tasks(), []
     caller.set("somebody")
     context = copy_context()

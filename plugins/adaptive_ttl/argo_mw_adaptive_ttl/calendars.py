@@ -262,7 +262,7 @@ class Calendars:
 
     def ready(self, symbol: str, at: float) -> Calendar | None:
         """Return the calendar of *symbol*, if it is computed around epoch second *at*."""
-        calendar = self._ready.get(self.name_of(symbol))
+        calendar = self._ready.get(self._names.get(symbol) or self.name_of(symbol))
         return calendar if calendar is not None and calendar.covers(at) else None
 
     def lacks(self, symbol: str, at: float) -> bool:
