@@ -2,60 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import math
-from collections.abc import AsyncIterator
 
 import pytest
-from attrs import define
 
-from argo_mw import Argo, Outcome, SharedUnavailable
-from argo_mw.plugin import ASKED_AT, Call, Context, Shadowed, context_of, operation
+from argo_mw import Outcome, SharedUnavailable
+from argo_mw.plugin import operation
 from argo_mw.store import TagSnapshot, snapshot
-from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
-from argo_mw_cache import Cache, CachePlugin, entry, shadow, throttle
+from argo_mw.testing import FakeClock
+from argo_mw_cache import Cache, entry, throttle
 from argo_mw_cache.commands_store import CacheStore, KeptAnswer, _operation_of, _parts
 from argo_mw_cache.config import CacheConfig
-from argo_mw_cache.deferred import Deferred
 from argo_mw_cache.dry_run import look_into_store
 from argo_mw_cache.entry import CacheEntry, Times
 from argo_mw_cache.gauges import gauges
 from argo_mw_cache.memory_level import MemoryLevel
-from argo_mw_cache.shadow import CacheShadow
-from argo_mw_cache.stored_answer import AnswerCodec, _is_news, store_key
+from argo_mw_cache.stored_answer import _is_news, store_key
 from argo_mw_cache.throttle import Throttle
 
-_names = itertools.count()
-
-
-@operation(subject="symbol")
-def bars(symbol: str) -> object:
-    """Price bars."""
-
-
-@define
-class Opened:
-    """An application that keeps answers in a store that others could share."""
-
-    argo: Argo
-    context: Context
-    call: Call
-
-
-@pytest.fixture
-async def opened(clock: FakeClock) -> AsyncIterator[Opened]:
-    asked = FakePlugin(operations=[bars], upstreams=[Scripted("a", ["bars"])])
-    argo = Argo.open(
-        {"argo": {"shared": f"memory://parts-{next(_names)}", "strict": True}},
-        clock=clock,
-        plugins={"cache": CachePlugin(), "asked": asked},
-        installed=False,
-    )
-    async with argo:
-        context = context_of(argo)
-        yield Opened(argo, context, context.make_call("bars", "", {"symbol": "AAPL"}))
-
+from .conftest import Opened, bars
 
 # -- configuration ---------------------------------------------------------------------------------
 
@@ -223,154 +188,6 @@ def test_only_a_later_answer_is_new(as_of, seen, news: bool) -> None:
     assert news == _is_news(as_of, seen)
 
 
-# -- answers that wait -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("answers", "size", "waiting"), [(3, 5, 3), (4, 5, 3), (3, 10, 2), (1, 20, 1), (1, 21, 0)]
-)
-async def test_deferred_answers_are_bounded_and_the_oldest_are_dropped(
-    opened: Opened, answers: int, size: int, waiting: int
-) -> None:
-    deferred = Deferred(opened.context, max_answers=3, max_bytes=20)
-    for number in range(answers):
-        outcome = Outcome(number, expires_at=1.0)
-        deferred.keep(f"k{number}", b"x" * size, (), outcome, 0.0)
-    assert (waiting, waiting * size) == (len(deferred), deferred._bytes)
-    assert [f"k{n}" for n in range(answers)][answers - waiting :] == list(deferred._waiting)
-
-
-async def stored(opened: Opened, *, ttl: float, as_of: float | None = None, key: str = "") -> bytes:
-    """Return the bytes of an answer with that time to live."""
-    context = opened.context
-    tag_snapshot = await context.tag_versions.load(opened.call.tags)
-    outcome = Outcome("bars", expires_at=context.clock.time() + ttl, as_of=as_of)
-    return AnswerCodec(context).write(outcome, tag_snapshot, 0.0, key or store_key(opened.call))
-
-
-@pytest.mark.parametrize(
-    ("present", "mine", "replaced"),
-    [
-        (None, 1.0, True),
-        (1.0, 2.0, True),
-        (2.0, 2.0, False),
-        (3.0, 2.0, False),
-        (None, None, False),
-    ],
-)
-async def test_a_deferred_answer_replaces_only_older_answers(
-    opened: Opened, present: float | None, mine: float | None, replaced: bool
-) -> None:
-    context, key = opened.context, store_key(opened.call)
-    there = await stored(opened, ttl=9.0, as_of=present)
-    await context.shared.set(key, there)
-    data = await stored(opened, ttl=5.0, as_of=mine)
-    tag_snapshot = await context.tag_versions.load(opened.call.tags)
-    outcome = Outcome("bars", expires_at=context.clock.time() + 5.0, as_of=mine)
-    deferred = Deferred(context)
-    deferred.keep(key, data, tag_snapshot.versions, outcome, 2.0)
-    deferred.resume()
-    await settle()
-    assert (data if replaced else there) == await context.shared.get(key)
-    assert 0 == len(deferred)
-
-
-@pytest.mark.parametrize(("ttl", "kept"), [(5.0, True), (0.001, True), (0.0, False), (-1.0, False)])
-async def test_a_deferred_answer_is_stored_until_the_end_of_its_grace(
-    opened: Opened, clock: FakeClock, ttl: float, kept: bool
-) -> None:
-    context, key = opened.context, store_key(opened.call)
-    data = await stored(opened, ttl=ttl)
-    tag_snapshot = await context.tag_versions.load(opened.call.tags)
-    deferred = Deferred(context)
-    outcome = Outcome("bars", expires_at=clock.time() + ttl)
-    deferred.keep(key, data, tag_snapshot.versions, outcome, 2.0)
-    deferred.resume()
-    await settle()
-    assert (data if kept else None) == await context.shared.get(key)
-    await clock.advance(max(0.0, ttl) + 1.9)
-    assert kept == (await context.shared.get(key) is not None)
-    await clock.advance(0.2)
-    assert None is await context.shared.get(key)
-
-
-async def test_what_waits_is_stored_by_one_task_at_a_time_and_what_comes_later_by_another(
-    opened: Opened, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context, stored_at, goes_on = opened.context, [], asyncio.Event()
-    put = context.shared.compare_and_set
-
-    async def slowly(key, expected, value, *, ttl):
-        stored_at.append(key)
-        await goes_on.wait()
-        return await put(key, expected, value, ttl=ttl)
-
-    monkeypatch.setattr(context.shared, "compare_and_set", slowly)
-    deferred = Deferred(context)
-    tag_snapshot = await context.tag_versions.load(opened.call.tags)
-    outcome = Outcome("bars", expires_at=clock.time() + 5.0)
-    deferred.resume()
-    for key in ("a", "b"):
-        deferred.keep(key, b"bars", tag_snapshot.versions, outcome, 2.0)
-        deferred.resume()
-        await settle()
-    assert ["a"] == stored_at
-    goes_on.set()
-    await settle()
-    assert (["a", "b"], 0) == (stored_at, len(deferred))
-    deferred.keep("c", b"bars", tag_snapshot.versions, outcome, 2.0)
-    deferred.resume()
-    await settle()
-    assert ["a", "b", "c"] == stored_at
-
-
-@pytest.mark.parametrize(("usable", "pending", "stored"), [(1, 0, 1), (0, 0, 0), (1, 1, 0)])
-async def test_nothing_that_waits_is_stored_before_the_store_knows_of_every_invalidation(
-    opened: Opened,
-    clock: FakeClock,
-    monkeypatch: pytest.MonkeyPatch,
-    usable: int,
-    pending: int,
-    stored: int,
-) -> None:
-    context, versions = opened.context, opened.context.tag_versions
-    tag_snapshot = await versions.load(opened.call.tags)
-    deferred = Deferred(context)
-    outcome = Outcome("bars", expires_at=clock.time() + 5.0)
-    deferred.keep("a", b"bars", tag_snapshot.versions, outcome, 2.0)
-    monkeypatch.setattr(type(versions), "usable", bool(usable))
-    monkeypatch.setattr(type(versions), "pending", bool(pending))
-    deferred.resume()
-    await settle()
-    assert stored == (await context.shared.get("a") is not None)
-
-
-async def test_an_answer_that_is_refused_lets_others_go_first_and_is_given_up_at_the_third_time(
-    opened: Opened, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context, tried, waiting = opened.context, [], []
-
-    async def refuse(key: str, *_: object, **__: object) -> None:
-        tried.append(key)
-        msg = "too large"
-        raise SharedUnavailable(msg)
-
-    monkeypatch.setattr(context.shared, "compare_and_set", refuse)
-    tag_snapshot = await context.tag_versions.load(opened.call.tags)
-    deferred = Deferred(context)
-    outcome = Outcome("bars", expires_at=clock.time() + 5.0)
-    for key in ("a", "b"):
-        deferred.keep(key, b"bars", tag_snapshot.versions, outcome, 2.0)
-    for _ in range(6):
-        deferred.resume()
-        await settle()
-        waiting.append(len(deferred))
-    assert ["a", "b"] * 3 == tried
-    assert [2, 2, 2, 2, 1, 0] == waiting
-    deferred.keep("c", b"x" * 20, (), outcome, 2.0)
-    assert 20 == deferred._bytes
-
-
 # -- a dry run -------------------------------------------------------------------------------------
 
 
@@ -390,7 +207,7 @@ async def test_a_dry_run_says_what_the_store_would_answer(
     context, call = opened.context, opened.call.evolve(max_age=max_age)
     nothing = "would miss: neither in memory nor in the shared store"
     assert nothing == await look_into_store(context, call)
-    data = await stored(opened, ttl=ttl, as_of=clock.time() - age)
+    data = await opened.encoded(ttl=ttl, as_of=clock.time() - age)
     await context.shared.set(store_key(call), data)
     assert said == await look_into_store(context, call)
     await context.expire(["subject:AAPL"])
@@ -417,7 +234,7 @@ async def test_a_dry_run_says_what_the_store_would_answer(
 async def test_a_kept_answer_has_a_state(opened: Opened, ttl, change, state, useful) -> None:
     store, key = CacheStore(opened.argo), store_key(opened.call)
     assert KeptAnswer("absent") == await store.look(opened.call)
-    data = await stored(opened, ttl=ttl)
+    data = await opened.encoded(ttl=ttl)
     await opened.context.shared.set(key, data)
     if change is not None:
         await getattr(opened.context, change)(["subject:AAPL"])
@@ -431,7 +248,7 @@ async def test_everything_is_counted_and_a_sample_looked_at(opened, sample, look
     bytes_kept = len(b"nonsense")
     for number in range(120):
         key = f"argo:cache:{{bars:{number}}}"
-        data = await stored(opened, ttl=9.0, key=key)
+        data = await opened.encoded(ttl=9.0, key=key)
         await opened.context.shared.set(key, data)
         bytes_kept += len(data)
     await opened.context.shared.set("argo:cache:{news:1}", b"nonsense")
@@ -466,75 +283,6 @@ def test_many_keys_are_asked_for_in_parts() -> None:
     assert [["a", "b"]] == list(_parts(["a", "b"], 2))
     assert [] == list(_parts([], 2))
     assert "a:b" == _operation_of("argo:cache:{a:b:1234}")
-
-
-# -- shadow ----------------------------------------------------------------------------------------
-
-
-async def test_an_answer_would_be_kept_in_shadow_for_as_long_as_a_cache_keeps_it(
-    opened: Opened, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[tuple[float, float]] = []
-
-    def uniform(low: float, high: float) -> float:
-        drawn.append((low, high))
-        return 0.95
-
-    monkeypatch.setattr(shadow.random, "uniform", uniform)
-    seen = CacheShadow(CacheConfig(ttl=100.0, jitter=0.25), opened.context)
-    assert pytest.approx(95.0) == seen._ttl(Outcome("bars"))
-    assert [(0.75, 1.0)] == drawn
-    assert 7.0 == seen._ttl(Outcome("bars", expires_at=clock.time() + 7.0))
-
-
-@pytest.mark.parametrize(("ttl", "kept"), [(0.5, 1), (0.0, 0), (-0.5, 0)])
-async def test_in_shadow_an_answer_is_kept_that_has_not_expired(
-    opened: Opened, clock: FakeClock, ttl: float, kept: int
-) -> None:
-    seen = CacheShadow(CacheConfig(), opened.context)
-    await seen.see(opened.call, Outcome("bars", expires_at=clock.time() + ttl))
-    assert kept == len(seen)
-
-
-@pytest.mark.parametrize(("less", "kept"), [(0, 1), (1, 0)])
-async def test_in_shadow_an_answer_of_the_largest_size_is_kept_and_none_that_is_larger(
-    opened: Opened, less: int, kept: int
-) -> None:
-    size = snapshot(["bars"] * 100).size
-    seen = CacheShadow(CacheConfig(max_value_bytes=size - less), opened.context)
-    await seen.see(opened.call, Outcome(["bars"] * 100))
-    assert kept == len(seen)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "change", "hit"),
-    [(0.0, "", True), (9.9, "", True), (10.0, "", False), (5.0, "invalidate", False)],
-)
-async def test_in_shadow_an_answer_would_have_been_served_until_it_expires(
-    opened: Opened, clock: FakeClock, seconds: float, change: str, hit: bool
-) -> None:
-    events = capture_events(opened.argo)
-    seen = CacheShadow(CacheConfig(), opened.context)
-    for pause in (0.0, seconds):
-        clock.stall(pause)
-        if pause and change:
-            await opened.context.invalidate(["subject:AAPL"])
-        asked = opened.call.extended({ASKED_AT: clock.monotonic()})
-        await seen.see(asked, Outcome("bars", expires_at=clock.time() + 10.0))
-    assert [False, hit] == [event.would_hit for event in events.of(Shadowed)]
-
-
-@pytest.mark.parametrize(("invalidated", "hit"), [("source:y", True), ("source:x", False)])
-async def test_in_shadow_an_answer_depends_on_what_it_was_made_from(
-    opened: Opened, clock: FakeClock, invalidated: str, hit: bool
-) -> None:
-    events = capture_events(opened.argo)
-    seen = CacheShadow(CacheConfig(), opened.context)
-    outcome = Outcome("bars", tags=frozenset({"source:x"}))
-    for _ in range(2):
-        await seen.see(opened.call.extended({ASKED_AT: clock.monotonic()}), outcome)
-        await opened.context.invalidate([invalidated])
-    assert [False, hit] == [event.would_hit for event in events.of(Shadowed)]
 
 
 # -- standing in -----------------------------------------------------------------------------------

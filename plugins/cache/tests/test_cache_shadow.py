@@ -10,10 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from argo_mw import Argo, Cost, Outcome
-from argo_mw.plugin import Call, Shadowed, context_of, layers_of, operation
+from argo_mw.plugin import ASKED_AT, Call, Shadowed, context_of, layers_of, operation
+from argo_mw.store import snapshot
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
-from argo_mw_cache import CachePlugin
+from argo_mw_cache import CachePlugin, shadow
+from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.layer import Cache
+from argo_mw_cache.shadow import CacheShadow
+
+from .conftest import Opened
 
 TTL = 60.0
 
@@ -209,3 +214,72 @@ async def test_an_answer_made_of_what_was_invalidated_meanwhile_would_answer_nob
             await argo.call("price", symbol="A")
             await settle()
     assert [False, False, True] == [event.would_hit for event in events.of(Shadowed)]
+
+
+# -- by itself -------------------------------------------------------------------------------------
+
+
+async def test_an_answer_would_be_kept_in_shadow_for_as_long_as_a_cache_keeps_it(
+    opened: Opened, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return 0.95
+
+    monkeypatch.setattr(shadow.random, "uniform", uniform)
+    seen = CacheShadow(CacheConfig(ttl=100.0, jitter=0.25), opened.context)
+    assert pytest.approx(95.0) == seen._ttl(Outcome("bars"))
+    assert [(0.75, 1.0)] == drawn
+    assert 7.0 == seen._ttl(Outcome("bars", expires_at=clock.time() + 7.0))
+
+
+@pytest.mark.parametrize(("ttl", "kept"), [(0.5, 1), (0.0, 0), (-0.5, 0)])
+async def test_in_shadow_an_answer_is_kept_that_has_not_expired(
+    opened: Opened, clock: FakeClock, ttl: float, kept: int
+) -> None:
+    seen = CacheShadow(CacheConfig(), opened.context)
+    await seen.see(opened.call, Outcome("bars", expires_at=clock.time() + ttl))
+    assert kept == len(seen)
+
+
+@pytest.mark.parametrize(("less", "kept"), [(0, 1), (1, 0)])
+async def test_in_shadow_an_answer_of_the_largest_size_is_kept_and_none_that_is_larger(
+    opened: Opened, less: int, kept: int
+) -> None:
+    size = snapshot(["bars"] * 100).size
+    seen = CacheShadow(CacheConfig(max_value_bytes=size - less), opened.context)
+    await seen.see(opened.call, Outcome(["bars"] * 100))
+    assert kept == len(seen)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "change", "hit"),
+    [(0.0, "", True), (9.9, "", True), (10.0, "", False), (5.0, "invalidate", False)],
+)
+async def test_in_shadow_an_answer_would_have_been_served_until_it_expires(
+    opened: Opened, clock: FakeClock, seconds: float, change: str, hit: bool
+) -> None:
+    events = capture_events(opened.argo)
+    seen = CacheShadow(CacheConfig(), opened.context)
+    for pause in (0.0, seconds):
+        clock.stall(pause)
+        if pause and change:
+            await opened.context.invalidate(["subject:AAPL"])
+        asked = opened.call.extended({ASKED_AT: clock.monotonic()})
+        await seen.see(asked, Outcome("bars", expires_at=clock.time() + 10.0))
+    assert [False, hit] == [event.would_hit for event in events.of(Shadowed)]
+
+
+@pytest.mark.parametrize(("invalidated", "hit"), [("source:y", True), ("source:x", False)])
+async def test_in_shadow_an_answer_depends_on_what_it_was_made_from(
+    opened: Opened, clock: FakeClock, invalidated: str, hit: bool
+) -> None:
+    events = capture_events(opened.argo)
+    seen = CacheShadow(CacheConfig(), opened.context)
+    outcome = Outcome("bars", tags=frozenset({"source:x"}))
+    for _ in range(2):
+        await seen.see(opened.call.extended({ASKED_AT: clock.monotonic()}), outcome)
+        await opened.context.invalidate([invalidated])
+    assert [False, hit] == [event.would_hit for event in events.of(Shadowed)]
