@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -21,6 +22,7 @@ from argo_mw.plugin import (
     Next,
     Trouble,
     context_of,
+    hookimpl,
     operation,
 )
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
@@ -286,6 +288,11 @@ class Keeping:
         self.ended: list[bool] = []
         self.context: Context | None = None
 
+    @hookimpl
+    def register_layers(self, context: Context) -> list[Layer]:
+        self.context = context
+        return [Layer("keeps", self, after=("coalesce",), before=("coalesce.loads",))]
+
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         context = self.context
         assert context is not None
@@ -303,9 +310,20 @@ class Keeping:
         return outcome
 
 
-def keeping(keeps: Keeping) -> dict[str, object]:
-    layer = Layer("keeps", keeps, after=("coalesce",), before=("coalesce.loads",))
-    return {"keeps": FakePlugin(layer=layer)}
+@asynccontextmanager
+async def one_has_loaded(
+    store: str, clock: FakeClock, asked: Scripted, *keeping: Keeping
+) -> AsyncIterator[tuple[Argo, Argo]]:
+    """Open two instances, of which the first has loaded "kept" a second ago; the other asks *asked*."""
+    one, other = keeping
+    async with (
+        instance(store, clock, scripted("a", "kept"), also={"keeps": one}) as first,
+        instance(store, clock, asked, also={"keeps": other}) as second,
+    ):
+        await first.call("bars", symbol="AAPL")
+        await settle()
+        await clock.advance(1.0)
+        yield first, second
 
 
 @pytest.mark.parametrize(("upstreams", "later"), [(["a"], True), (["a", "b"], False)])
@@ -314,8 +332,7 @@ async def test_a_cache_may_store_later_where_all_processes_come_to_the_same_resu
 ) -> None:
     keeps = Keeping()
     asked = [scripted(name) for name in upstreams]
-    async with instance(store, clock, *asked, also=keeping(keeps)) as argo:
-        keeps.context = context_of(argo)
+    async with instance(store, clock, *asked, also={"keeps": keeps}) as argo:
         await argo.call("bars", symbol="AAPL")
     assert [later] == keeps.later
 
@@ -326,8 +343,7 @@ async def test_a_cache_stores_at_once_where_its_upstream_was_switched_off_meanwh
     """No other process comes to this lease any more."""
     keeps, asked = Keeping(), scripted()
     asked.gate.clear()
-    async with instance(store, clock, asked, also=keeping(keeps)) as argo:
-        keeps.context = context_of(argo)
+    async with instance(store, clock, asked, also={"keeps": keeps}) as argo:
         asking = asyncio.create_task(argo.call("bars", symbol="AAPL"))
         await settle()
         await argo.reload(settings(store, {"upstream.a": {"percent": 0}}))
@@ -346,8 +362,7 @@ async def test_a_cache_stores_at_once_where_another_process_may_have_the_lease(
         clock.stall(seconds)
         return "late"
 
-    async with instance(store, clock, scripted("a", stalls), also=keeping(keeps)) as argo:
-        keeps.context = context_of(argo)
+    async with instance(store, clock, scripted("a", stalls), also={"keeps": keeps}) as argo:
         await argo.call("bars", symbol="AAPL")
     assert [later] == keeps.later
 
@@ -355,8 +370,7 @@ async def test_a_cache_stores_at_once_where_another_process_may_have_the_lease(
 async def test_what_a_cache_keeps_is_stored_with_the_result(store: str, clock: FakeClock) -> None:
     keeps = Keeping()
     keeps.put = {"kept": b"answer"}
-    async with instance(store, clock, also=keeping(keeps)) as argo:
-        keeps.context = context_of(argo)
+    async with instance(store, clock, also={"keeps": keeps}) as argo:
         await argo.call("bars", symbol="AAPL")
         await settle()
         assert ([True], b"answer") == (keeps.ended, await context_of(argo).shared.get("kept"))
@@ -370,8 +384,7 @@ async def test_a_cache_hears_when_what_it_keeps_was_not_stored_with_the_result(
 ) -> None:
     keeps = Keeping()
     keeps.put = {"kept": b"answer"}
-    async with instance(store, clock, also=keeping(keeps)) as argo:
-        keeps.context = context_of(argo)
+    async with instance(store, clock, also={"keeps": keeps}) as argo:
 
         async def fail(*_: object, **__: object) -> bool:
             if how == "refused":
@@ -406,16 +419,9 @@ async def test_a_kept_answer_that_is_not_in_the_store_yet_is_taken_from_the_resu
     loads: int,
 ) -> None:
     """Also by a call from after its load: it would have found it in the cache."""
-    one, other = Keeping(keeps_for), Keeping(keeps_for)
+    keeping = Keeping(keeps_for), Keeping(keeps_for)
     asked = scripted("a", "newer")
-    async with (
-        instance(store, clock, scripted("a", "kept"), also=keeping(one)) as first,
-        instance(store, clock, asked, also=keeping(other)) as second,
-    ):
-        one.context, other.context = context_of(first), context_of(second)
-        await first.call("bars", symbol="AAPL")
-        await settle()
-        await clock.advance(1.0)
+    async with one_has_loaded(store, clock, asked, *keeping) as (first, second):
         if change is not None:
             await getattr(context_of(first), change)(["subject:AAPL"])
         asking = second.options(refresh=refresh).outcome("bars", symbol="AAPL")
@@ -427,15 +433,8 @@ async def test_a_result_depends_on_all_tags_that_a_cache_has_found(
     store: str, clock: FakeClock
 ) -> None:
     """Not only on those that the call has had before the load."""
-    one, other = (Keeping(tags=("subject:AAPL", "source:x")) for _ in range(2))
+    keeping = [Keeping(tags=("subject:AAPL", "source:x")) for _ in range(2)]
     asked = scripted("a", "newer")
-    async with (
-        instance(store, clock, scripted("a", "kept"), also=keeping(one)) as first,
-        instance(store, clock, asked, also=keeping(other)) as second,
-    ):
-        one.context, other.context = context_of(first), context_of(second)
-        await first.call("bars", symbol="AAPL")
-        await settle()
-        await clock.advance(1.0)
+    async with one_has_loaded(store, clock, asked, *keeping) as (first, second):
         await context_of(first).invalidate(["source:x"])
         assert "newer" == await second.call("bars", symbol="AAPL")
