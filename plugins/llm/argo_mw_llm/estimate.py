@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import msgspec
 from attrs import define
 
 _ASCII_PER_TOKEN = 4.0
@@ -29,7 +30,8 @@ _PROMPT = frozenset(
 
 def rough_tokens(text: str) -> int:
     """Return about how many tokens *text* has."""
-    plain = len(text) if text.isascii() else sum(char < "\x80" for char in text)
+    # Encoded to be counted: a step of Python for each character stalls the loop for milliseconds.
+    plain = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
     return int(plain / _ASCII_PER_TOKEN + (len(text) - plain) / _OTHER_PER_TOKEN) + 1
 
 
@@ -47,7 +49,16 @@ def _rough(part: object) -> int:
         return rough_tokens(part)
     if isinstance(part, list) and all(map(_is_plain, part)):
         return sum(_PER_MESSAGE + rough_tokens(message["content"]) for message in part)
-    return rough_tokens(json.dumps(part, ensure_ascii=False, default=str))
+    return rough_tokens(_json(part))
+
+
+def _json(part: object) -> str:
+    try:
+        compact = msgspec.json.encode(part, enc_hook=str)
+    except (RecursionError, TypeError, ValueError):  # such as of half a surrogate pair
+        return json.dumps(part, ensure_ascii=False, default=str)
+    # With spaces, as the standard library writes it, which takes fifteen times as long.
+    return msgspec.json.format(compact, indent=0).decode()
 
 
 def _is_plain(message: object) -> bool:

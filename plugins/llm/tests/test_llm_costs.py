@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import threading
 import time
@@ -22,7 +23,7 @@ from argo_mw.plugin import Charge, Cost, CostTotals, Tasks, context_of, hookimpl
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import AnswerStream, LlmPlugin, Usage
 from argo_mw_llm.cost_file import COSTS, CostFile, _File, read
-from argo_mw_llm.estimate import Estimator
+from argo_mw_llm.estimate import Estimator, rough_prompt, rough_tokens
 from argo_mw_llm.prices import load_prices
 from argo_mw_llm.provider import TTL
 from argo_mw_sandbox import Fault, Sandbox
@@ -68,6 +69,24 @@ def test_the_table_can_be_replaced(tmp_path: Path) -> None:
     path.write_text('as_of = "x"\nsource = "y"\n[models.m]\ninput = 1.0\noutputs = 2.0\n')
     with pytest.raises(ConfigError, match="outputs"):
         load_prices(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("", 1), ("word" * 10, 11), ("市场" * 3, 5), ("word" * 10 + "市场" * 3, 15), ("\ud800é", 2)],
+)
+def test_four_plain_characters_are_about_a_token_and_one_and_a_half_others(
+    text: str, tokens: int
+) -> None:
+    assert tokens == rough_tokens(text)
+
+
+@pytest.mark.parametrize("text", ["plain", "市场 “rose”\n", "half a pair: \ud800"])
+def test_a_prompt_in_blocks_is_estimated_by_its_json(text: str) -> None:
+    system = [{"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}]
+    tools = [{"name": text, "input_schema": {"type": "object", "maxProperties": 2.5}}, object]
+    told = [json.dumps(part, ensure_ascii=False, default=str) for part in (system, tools)]
+    assert 8 + sum(map(rough_tokens, told)) == rough_prompt({"system": system, "tools": tools})
 
 
 def test_estimates_learn_and_know_their_error() -> None:
