@@ -65,7 +65,10 @@ def all_failed(call: Call, causes: Sequence[Exception]) -> Exception:
         return (asked or causes)[0]
     what = call.label
     if not causes:
-        msg = f"no upstream for {what} is switched on: see `argo-mw plugins` and [flags]"
+        msg = (
+            f"no upstream for {what} is switched on, or none answers it: see `argo-mw plugins` "
+            "and [flags]"
+        )
         return AllUpstreamsFailed(msg, causes=())
     text = "; ".join(str(cause) for cause in causes)
     refusals = [cause for cause in asked if isinstance(cause, Refusal)]

@@ -13,6 +13,7 @@ from argo_mw.base.cancellation import described
 from argo_mw.base.errors import BadParameter
 from argo_mw.base.fingerprint import fingerprint_named
 from argo_mw.base.immutability import ATOMS
+from argo_mw.base.name_lists import refuse_one_text
 from argo_mw.base.snapshots import own_copy
 from argo_mw.model.lineage import Lineage
 from argo_mw.model.operation import AnyOperation, Parameters
@@ -164,6 +165,7 @@ def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -
     Raises:
         BadParameter: A parameter is missing, unknown, refused, or has no stable fingerprint; or
             *tenant* is not text.
+        ConfigError: The operation's tags are one text.
     """
     check_tenant(tenant)
     bound = operation.bind(parameters)
@@ -173,7 +175,9 @@ def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -
         context=(operation.name, operation.version, *_scope(operation, tenant)),
     )
     subject = _text(operation, bound.get(operation.subject, "")) if operation.subject else ""
-    tags = {f"op:{operation.name}", *operation.tags(bound)}
+    declared = operation.tags(bound)
+    refuse_one_text("what tags= of an operation returns", declared)
+    tags = {f"op:{operation.name}", *declared}
     if subject:
         tags.add(f"subject:{subject}")
     return Call(

@@ -7,8 +7,9 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
+from argo_mw.base.name_lists import refuse_one_text
 from argo_mw.model.call import Call
 from argo_mw.model.operation import AnyOperation
 from argo_mw.model.outcome import Outcome
@@ -145,6 +146,10 @@ _PLAIN = ("may_find", "stand_in", "explain", "take_over")
 _EITHER = ("find",)
 
 
+def _are_names(layer: Layer, names: Attribute[tuple[str, ...]], given: object) -> None:
+    refuse_one_text(f"{names.name} of layer {layer.name!r}", given)
+
+
 @frozen(eq=False)
 class Layer:
     """A middleware and its place in the chain.
@@ -176,9 +181,9 @@ class Layer:
     name: str
     middleware: Middleware = field()
     slot: str = ""
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-    requires: tuple[str, ...] = ()
+    before: tuple[str, ...] = field(default=(), validator=_are_names)
+    after: tuple[str, ...] = field(default=(), validator=_are_names)
+    requires: tuple[str, ...] = field(default=(), validator=_are_names)
     serves: Serves = serves_everything
     fans_out: bool = False
     transparent: bool = False

@@ -11,6 +11,7 @@ from attrs import field, frozen
 from argo_mw.base.cancellation import described
 from argo_mw.base.durations import above_zero, seconds
 from argo_mw.base.errors import BadParameter, ConfigError
+from argo_mw.base.name_lists import refuse_one_text
 from argo_mw.base.printable import brief
 from argo_mw.base.suggest import suggest
 from argo_mw.model.distance import Distance, how_far
@@ -252,11 +253,9 @@ def ignored_names(ignore: Iterable[str]) -> frozenset[str]:
     """Return the names of the parameters to ignore.
 
     Raises:
-        ConfigError: They are one text, which would be taken for its letters.
+        ConfigError: They are one text.
     """
-    if isinstance(ignore, str):
-        msg = f"ignore is the text {ignore!r}; give a list of names, such as [{ignore!r}]"
-        raise ConfigError(msg)
+    refuse_one_text("ignore", ignore)
     return frozenset(ignore)
 
 

@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 from attrs import field, frozen, validators
 
+from argo_mw.base.durations import above_zero
 from argo_mw.base.log import Log
+from argo_mw.base.name_lists import refuse_one_text
 from argo_mw.model.call import Call
 from argo_mw.model.outcome import NO_COST, UNKNOWN_COST, Cost, Outcome
 
@@ -61,7 +63,7 @@ class Batching:
     """
 
     fetch_many: FetchMany
-    max_size: int = 100
+    max_size: int = field(default=100, validator=validators.ge(1))
     window: float = 0.001
 
 
@@ -98,7 +100,12 @@ class Probe:
 
 
 def _names(names: Iterable[str]) -> frozenset[str]:
+    refuse_one_text("operations of an upstream", names)
     return frozenset(names)
+
+
+def _timeout(number: float) -> float:
+    return above_zero("timeout of an upstream", number)
 
 
 @frozen(eq=False)
@@ -128,10 +135,10 @@ class Upstream:
     operations: frozenset[str] = field(converter=_names)
     fetch: Fetch
     batching: Batching | None = None
-    limits: Limits = UNLIMITED
+    limits: Limits = field(default=UNLIMITED, validator=validators.instance_of(Limits))
     metered: bool = False
-    timeout: float = 30.0
-    retries: int = 1
+    timeout: float = field(default=30.0, converter=_timeout)
+    retries: int = field(default=1, validator=[validators.instance_of(int), validators.ge(0)])
     price: float | None = None
     unsupported: WhyUnsupported | None = None
     failure_cost: FailureCost | None = None

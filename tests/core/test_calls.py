@@ -50,6 +50,13 @@ def test_a_version_changes_the_key() -> None:
     assert one.key != make_call(other, {"symbol": "A"}, tenant="").key
 
 
+def test_one_text_is_not_taken_for_a_list_of_tags() -> None:
+    """Its letters would be tags, and nothing would be invalidated by it."""
+    declared = operation(tags=lambda given: f"portfolio:{given['name']}")(lambda name: None)
+    with pytest.raises(ConfigError, match=r"tags= of an operation returns is the text 'portfolio"):
+        make_call(declared, {"name": "a"}, tenant="")
+
+
 def test_normalisation_comes_before_the_key() -> None:
     declared = operation(subject="symbol", normalize=upper)(lambda symbol: None)
     assert isinstance(declared, Operation)

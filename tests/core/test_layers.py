@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from argo_mw import Outcome
-from argo_mw.plugin import Call, Layer, Next
+from argo_mw import ArgoError, ConfigError, Outcome
+from argo_mw.plugin import Batching, Call, Layer, Next, Upstream
 
 
 class Whole:
@@ -89,3 +92,40 @@ def test_what_is_no_method_is_refused(name: str) -> None:
 def test_what_is_no_middleware_is_refused(wrong: object, message: str) -> None:
     with pytest.raises(TypeError, match=f"layer 'one': {message}"):
         Layer("one", wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("names", ["before", "after", "requires"])
+def test_one_text_is_not_taken_for_a_list_of_places(names: str) -> None:
+    async def middleware(call: Call, call_next: Next) -> Outcome:
+        return await call_next(call)
+
+    why = rf"{names} of layer 'a' is the text 'cache'; give a list of names, such as \['cache'\]"
+    with pytest.raises(ConfigError, match=why):
+        Layer("a", middleware, **{names: "cache"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"operations": "bars"}, r"operations of an upstream is the text 'bars'; give a list"),
+        *(({"timeout": one}, "timeout of an upstream is") for one in (-1, 0, math.nan, "5")),
+        *(({"retries": one}, "retries") for one in (-1, 1.5)),
+        ({"limits": {"per_day": 1}}, "limits"),
+    ],
+    ids=str,
+)
+def test_an_upstream_that_cannot_be_meant_is_refused(wrong: dict[str, Any], why: str) -> None:
+    async def fetch(call: Call) -> Outcome:
+        return Outcome(1)
+
+    given: dict[str, Any] = {"name": "a", "operations": ["bars"], "fetch": fetch}
+    with pytest.raises((ArgoError, TypeError, ValueError), match=why):
+        Upstream(**{**given, **wrong})
+
+
+def test_a_request_of_no_calls_cannot_be_meant() -> None:
+    async def fetch_many(calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
+        return [Outcome(1) for _ in calls]
+
+    with pytest.raises(ValueError, match="max_size"):
+        Batching(fetch_many, max_size=0)
