@@ -259,10 +259,14 @@ def _candidates(
     wanted = settings.operations.get(operation, OperationSettings()).upstreams
     if wanted is None:
         return tuple(able)
+    where = f"{settings.source} [operations.{operation}] upstreams"
     for name in wanted:
         if name not in able:
-            where = f"{settings.source} [operations.{operation}] upstreams"
             raise unknown("upstream", name, able, where, absent)
+    if len(set(wanted)) < len(wanted):
+        twice = next(name for name in wanted if wanted.count(name) > 1)
+        msg = f"{where} names {twice!r} twice, which would be asked twice; name it once"
+        raise ConfigError(msg)
     return wanted
 
 

@@ -270,9 +270,12 @@ async def test_a_layer_must_have_its_plugin_s_name() -> None:
         ({"operations": {"brs": {}}}, r"\[operations.brs\] names operation 'brs', .* mean 'bars'"),
         ({"upstreams": {"alpca": {}}}, "names upstream 'alpca', .* did you mean 'alpaca'"),
         ({"operations": {"bars": {"upstreams": ["massive"]}}}, "names upstream 'massive'"),
+        ({"operations": {"bars": {"upstreams": ["alpaca"] * 2}}}, "names 'alpaca' twice"),
     ],
 )
-async def test_names_in_the_configuration_must_exist(open_argo, config, message: str) -> None:
+async def test_names_in_the_configuration_must_exist_and_stand_once(
+    open_argo, config, message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         async with open_argo(Scripted("alpaca", ["bars"]), config=config):
             pass
