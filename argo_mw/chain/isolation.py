@@ -54,11 +54,10 @@ def isolate(layer: Layer, inner: Next, report: Report) -> Next:
         try:
             outcome: object = await middleware(call, link)
         except BaseException as error:
-            if error is link.raised or not is_failure(error):
+            known = isinstance(error, ArgoError) and not isinstance(error, PluginError)
+            if known or error is link.raised or not is_failure(error):
                 # Else its traceback, which knows this frame, would keep itself alive.
                 link.raised = None
-                raise
-            if isinstance(error, ArgoError) and not isinstance(error, PluginError):
                 raise
             return await _carry_on(layer, call, link, error, report)
         if type(outcome) is Outcome:

@@ -36,14 +36,17 @@ def select(branch: Next, candidates: Candidates) -> Next:
 
     async def in_turn(call: Call, names: Sequence[str]) -> Outcome:
         causes: list[Exception] = []
-        for name in names:
-            try:
-                return await branch(call.bind(name))
-            except (Refusal, UpstreamError) as error:
-                if is_final(error):
-                    raise
-                causes.append(error)
-        raise all_failed(call, causes)
+        try:
+            for name in names:
+                try:
+                    return await branch(call.bind(name))
+                except (Refusal, UpstreamError) as error:
+                    if is_final(error):
+                        raise
+                    causes.append(error)
+            raise all_failed(call, causes)
+        finally:
+            del causes  # else each of them would know itself, through its traceback
 
     return handle
 

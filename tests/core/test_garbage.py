@@ -12,6 +12,7 @@ import gc
 
 import pytest
 
+import argo_mw_race.plugin as race
 from argo_mw import Action, NotFound, Outcome, UpstreamError
 from argo_mw.plugin import Call, Layer, Next, Upstream
 from argo_mw.testing import FakeClock, settle
@@ -55,7 +56,11 @@ async def cancels_itself(call: Call) -> Outcome:
     raise asyncio.CancelledError
 
 
-@pytest.mark.parametrize("layers", [(), (Layer("cache", Passing(), slot="cache"),)])
+@pytest.mark.parametrize(
+    ("layers", "plugins"),
+    [((), {}), ((Layer("cache", Passing(), slot="cache"),), {}), ((), {"race": race})],
+    ids=["no layer", "a layer", "race"],
+)
 @pytest.mark.parametrize(
     "fetch",
     [answers, hangs, rejects, has_nothing, breaks, cancels_itself],
@@ -63,9 +68,9 @@ async def cancels_itself(call: Call) -> Outcome:
 )
 @pytest.mark.parametrize("leaves", [False, True])
 async def test_no_call_leaves_an_error_to_the_garbage_collector(
-    open_argo, clock: FakeClock, layers, fetch, leaves: bool
+    open_argo, clock: FakeClock, layers, plugins, fetch, leaves: bool
 ) -> None:
-    upstream = Upstream("a", {"bars"}, fetch, retries=0, timeout=5.0)
+    upstreams = [Upstream(name, {"bars"}, fetch, retries=0, timeout=5.0) for name in "ab"]
 
     async def ask(argo) -> None:
         asking = asyncio.create_task(argo.call("bars", symbol="AAPL"))
@@ -76,7 +81,7 @@ async def test_no_call_leaves_an_error_to_the_garbage_collector(
         assert asking.done()
         assert asking.cancelled() or asking.exception() or asking.result() == "bars"
 
-    async with open_argo(upstream, layers=layers) as argo:
+    async with open_argo(*upstreams, layers=layers, plugins=plugins) as argo:
         await ask(argo)
         await settle()
         gc.collect()

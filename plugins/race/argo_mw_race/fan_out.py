@@ -194,6 +194,8 @@ class FanOut:
                 self._count_lost(branch, branch.outcome)
             elif branch.running:
                 self._abandon(branch)
+            else:
+                branch.error = None  # that is raised may know this branch, and keep itself alive
 
     def _failure(self) -> Exception:
         errors = [branch.error for branch in self.branches if branch.error is not None]
