@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
-import attrs
 import msgspec
+from msgspec import Struct
 
 from argo_mw.base.array_snapshots import (
     array_snapshot,
@@ -108,8 +108,7 @@ def own_copy(value: object) -> object:
         return value
 
 
-@attrs.frozen
-class ImmutableSnapshot:
+class ImmutableSnapshot(Struct, frozen=True):
     """A value that cannot be changed, and needs no copies."""
 
     value: object
@@ -119,8 +118,7 @@ class ImmutableSnapshot:
         return self.value
 
 
-@attrs.frozen
-class EncodedSnapshot:
+class EncodedSnapshot(Struct, frozen=True):
     """A JSON-like value as msgpack."""
 
     value: bytes
@@ -130,8 +128,7 @@ class EncodedSnapshot:
         return _DECODER.decode(self.value)
 
 
-@attrs.frozen
-class RebuiltSnapshot:
+class RebuiltSnapshot(Struct, frozen=True):
     """Plain containers, copied without looking at their immutable leaves."""
 
     value: object
@@ -141,8 +138,7 @@ class RebuiltSnapshot:
         return _rebuild(self.value)
 
 
-@attrs.frozen
-class DeepCopiedSnapshot:
+class DeepCopiedSnapshot(Struct, frozen=True):
     """Any other value; :func:`copy.deepcopy` keeps its classes, aliases and cycles."""
 
     value: object
