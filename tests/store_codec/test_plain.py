@@ -152,6 +152,27 @@ def test_encoding_and_decoding_bound_the_depth():
     assert UndecodableReason.CORRUPT is decoded.reason
 
 
+@attrs.frozen
+class Parcel:
+    holds: object
+
+
+@attrs.frozen
+class Letter:
+    pass
+
+
+def test_a_decoder_may_decode_too_whatever_comes_of_that():
+    codecs = Codecs(max_depth=3)
+    codecs.register(Parcel, "parcel", lambda one: codecs.encode(one.holds), codecs.decode)
+    assert (((1,),), ((2,),)) == codecs.decode(codecs.encode((Parcel(((1,),)), ((2,),))))
+    too_deep = Codecs().encode(((((1,),),),))
+    codecs.register(Letter, "letter", lambda _: too_deep, codecs.decode)
+    found, beside = codecs.decode(codecs.encode((Letter(), ((2,),))))
+    assert UndecodableReason.CORRUPT is found.reason
+    assert ((2,),) == beside
+
+
 def test_a_cycle_is_refused():
     cycle: list[object] = []
     cycle.append(cycle)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import hmac
 import struct
 import threading
-import zlib
 from enum import Enum
 from typing import Final
+from zlib import crc32
 
 import zstandard
 from attrs import field, frozen
@@ -25,6 +25,9 @@ _MAGIC: Final = b"AM"
 _HEADER: Final = struct.Struct("<2sBB")
 _LENGTH: Final = struct.Struct("<I")
 _CHECKSUM: Final = struct.Struct("<I")
+_HEADER_OF: Final = slice(_HEADER.size)
+_BODY_OF: Final = slice(_HEADER.size, -_CHECKSUM.size)
+"""Where header and body are in what is neither signed, compressed nor encrypted."""
 _RESIDUE: Final = 0x2144DF1C
 """The CRC-32 of whatever ends with its own CRC-32, little-endian."""
 _COMPRESSED: Final = 1
@@ -141,7 +144,7 @@ class Envelope:
             sealed = memoryview(data)[:-seal]
             if not hmac.compare_digest(self._seal(sealed, name), data[-seal:]):
                 return Undecodable(UndecodableReason.SIGNATURE)
-        elif zlib.crc32(data, zlib.crc32(name)) != _RESIDUE:
+        elif crc32(data, crc32(name)) != _RESIDUE:
             return Undecodable(UndecodableReason.CORRUPT)
         # A slice of a view copies nothing.
         body: bytes | memoryview = memoryview(data)[_HEADER.size : -seal]
@@ -161,12 +164,11 @@ class Envelope:
 
         Half of the time of asking whether it is large, and unwrapping it. ``None`` says nothing.
         """
-        if data[: _HEADER.size] != self._plain or len(data) > self._small:
+        if data[_HEADER_OF] != self._plain or len(data) > self._small:
             return None
-        if zlib.crc32(data, zlib.crc32(place.encode("utf-8", "surrogatepass"))) != _RESIDUE:
-            return None
+        name = place.encode("utf-8", "surrogatepass")
         # To copy so little takes less than to make two views.
-        return data[_HEADER.size : -_CHECKSUM.size]
+        return data[_BODY_OF] if crc32(data, crc32(name)) == _RESIDUE else None
 
     def is_large(self, data: bytes) -> bool:
         """Return whether to decode *data* may hold an event loop for more than a moment."""
@@ -214,7 +216,7 @@ class Envelope:
             mac = hmac.new(self.key, _LENGTH.pack(len(name)) + name, "sha256")
             mac.update(sealed)
             return mac.digest()
-        return _CHECKSUM.pack(zlib.crc32(sealed, zlib.crc32(name)))
+        return _CHECKSUM.pack(crc32(sealed, crc32(name)))
 
 
 def _compressor() -> zstandard.ZstdCompressor:

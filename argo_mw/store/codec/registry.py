@@ -368,11 +368,8 @@ class _Reader:
         if decode is None:
             decode = msgspec.msgpack.Decoder(kind, ext_hook=self._extension).decode
             self._decode_as[kind] = decode
-        depth, self._depth = self._depth, 0  # a registered decoder may read too
-        try:
-            return decode(data)
-        finally:
-            self._depth = depth
+        self._depth = 0
+        return decode(data)
 
     def _extension(self, code: int, data: memoryview) -> object:
         self._depth += 1
@@ -384,7 +381,10 @@ class _Reader:
             return _REBUILD[code](plain)
         name, simpler = plain
         codec = self._by_name.get(name) or self._codecs._codec_named(name)
-        return codec.from_plain(simpler)
+        depth = self._depth
+        value = codec.from_plain(simpler)
+        self._depth = depth  # a registered decoder may have read too
+        return value
 
 
 def _integer_to_plain(value: int) -> bytes:

@@ -318,10 +318,9 @@ class Cache:
         self, stored: StoredAnswer | StoreProblem | None, call: Call
     ) -> Outcome | CacheEntry | None:
         """Keep *stored* in memory; return its outcome if it is fresh, else its entry."""
-        if stored is None:
-            return None
-        if isinstance(stored, StoreProblem):
-            self._context.announce(NAME, stored.action, call, stored.detail)
+        if not isinstance(stored, StoredAnswer):
+            if stored is not None:
+                self._context.announce(NAME, stored.action, call, stored.detail)
             return None
         outcome = stored.outcome
         assert outcome.expires_at is not None

@@ -150,7 +150,7 @@ class AnswerCodec:
         return None if stored is None else self._answer(stored, key)
 
     def _answer(self, stored: _Layout | Undecodable, key: str) -> StoredAnswer | StoreProblem:
-        if isinstance(stored, Undecodable):
+        if not isinstance(stored, _Layout):  # asking for Undecodable takes longer for most
             return StoreProblem("undecodable", f"{stored.reason.value} {stored.detail}".strip())
         try:
             head = self._heads.get(key)
