@@ -83,6 +83,7 @@ def no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("hit", [True, False], ids=["a hit", "a miss"])
 async def test_with_metrics_a_call_runs_the_same_lines_as_without(hit: bool) -> None:
+    await steps_of(None, hit=hit)  # fills what the process remembers, such as of fingerprints
     without = await steps_of(None, hit=hit)
     with_metrics = await steps_of(MetricsPlugin(), hit=hit)
     assert without
