@@ -71,8 +71,10 @@ class Handover(Struct, eq=False):
 
         Returns:
             Whether processes that do not find it in the store yet are given the result of this
-            load in its place. Its caller need not wait for the store then.
+            load in its place. Its caller need not wait for the store then. Only the first layer
+            that keeps an answer is told so: a second would wait for what is never put.
         """
-        if self._open:
-            self._kept = kept
-        return self._open
+        if not self._open or self._kept is not None:
+            return False
+        self._kept = kept
+        return True
