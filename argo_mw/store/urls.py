@@ -99,5 +99,8 @@ async def _open_sqlite(url: str, clock: Clock) -> Shared:
     if parts.netloc or len(path) < 2:
         msg = "a SQLite store's URL is sqlite:///PATH, with four slashes for an absolute path"
         raise ConfigError(msg)
+    if path == "/:memory:":
+        msg = f"SQLite's {path[1:]} would be a file of that name here; write memory:// instead"
+        raise ConfigError(msg)
     options = query_of(url, max_bytes=2**30)
     return await open_sqlite(Path(path[1:]), clock=clock, max_bytes=options["max_bytes"])

@@ -413,6 +413,7 @@ async def test_handles_of_one_name_share_a_memory_store():
         ("sqlit:///x", "did you mean 'sqlite'"),
         ("sqlite://relative.db", "four slashes"),
         ("sqlite:///", "four slashes"),
+        ("sqlite:///:memory:", "write memory://"),
         ("memory://?max_entrys=5", "unknown option"),
         ("memory://?max_entries=-5", "positive whole number"),
         ("nonsense", "it is not a URL"),

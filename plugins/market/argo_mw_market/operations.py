@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from operator import index
+from typing import SupportsIndex
+
 import pandas as pd
 
 from argo_mw.plugin import BadParameter, Call, operation
@@ -16,10 +20,22 @@ _DAY = 86_400
 
 
 def _days(value: object) -> int:
-    if type(value) is not int or not 1 <= value <= MAX_DAYS:
-        msg = f"days is {value!r}; give a whole number of days from 1 to {MAX_DAYS}"
-        raise BadParameter(msg)
-    return value
+    return _whole("days", value, MAX_DAYS, "days")
+
+
+def _whole(name: str, value: object, most: int, what: str) -> int:
+    """Return *value* as an integer: one of numpy's, as frames hold them, is an integer too.
+
+    Raises:
+        BadParameter: It is not a whole number from 1 to *most*.
+    """
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        with suppress(TypeError):
+            number = index(value)
+            if 1 <= number <= most:
+                return number
+    msg = f"{name} is {value!r}; give a whole number of {what} from 1 to {most}"
+    raise BadParameter(msg)
 
 
 def _normalize_bars(given: dict[str, object]) -> dict[str, object]:
@@ -31,14 +47,10 @@ def _normalize_bars(given: dict[str, object]) -> dict[str, object]:
 
 
 def _normalize_news(given: dict[str, object]) -> dict[str, object]:
-    limit = given["limit"]
-    if type(limit) is not int or not 1 <= limit <= MAX_ARTICLES:
-        msg = f"limit is {limit!r}; give a whole number of articles from 1 to {MAX_ARTICLES}"
-        raise BadParameter(msg)
     return {
         "symbol": read_symbol(given["symbol"]).name,
         "days": _days(given["days"]),
-        "limit": limit,
+        "limit": _whole("limit", given["limit"], MAX_ARTICLES, "articles"),
     }
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -19,7 +20,7 @@ from argo_mw import (
     QuotaExceeded,
     UpstreamError,
 )
-from argo_mw.plugin import RequestSent
+from argo_mw.plugin import RequestSent, context_of
 from argo_mw.testing import capture_events
 from argo_mw_market import alpaca, massive
 from argo_mw_market.frames import problem_of
@@ -45,6 +46,17 @@ async def test_every_vendor_answers_the_same_frame(sandbox, open_argo, vendor: s
     assert problem_of(frame) is None
     assert len(frame) > 55
     pd.testing.assert_frame_equal(expected, frame)
+
+
+async def test_a_number_of_days_may_be_one_of_numpys(sandbox, open_argo) -> None:
+    async with open_argo("alpaca") as argo:
+        frame = await argo.call("bars", symbol="IBM", days=np.int64(5))
+        plain, of_numpy = (
+            context_of(argo).make_call("bars", "", {"symbol": "IBM", "days": days})
+            for days in (5, np.int64(5))
+        )
+    assert len(frame) > 2
+    assert (plain.key, int) == (of_numpy.key, type(of_numpy.parameters["days"]))
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -283,6 +295,9 @@ async def test_when_no_vendor_answers_every_cause_is_reported(sandbox, open_argo
         {"symbol": "AAPL", "timeframe": "1day"},
         {"symbol": "AAPL", "days": 0},
         {"symbol": "AAPL", "days": "90"},
+        {"symbol": "AAPL", "days": True},
+        {"symbol": "AAPL", "days": 5.0},
+        {"symbol": "AAPL", "days": np.array([5, 6])},
     ],
 )
 async def test_a_bad_question_is_refused_before_any_vendor_is_asked(
