@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
-from argo_mw_llm.cost_file import COSTS, read
+from argo_mw_llm.costs.cost_file import COSTS, read
 from argo_mw_sandbox import Latency, SandboxConfig, SandboxProcess
 from tests.bench.gateway_stage.load import LEAD, Load, Taken, question
 from tests.bench.gateway_stage.proxies import Proxy, bare, gateway, litellm

@@ -23,7 +23,7 @@ from argo_mw import Argo, ArgoError, Refusal
 from argo_mw.plugin import Charge
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import AnswerStream, LlmPlugin, chain, transport
-from argo_mw_llm.cost_file import COSTS, read
+from argo_mw_llm.costs.cost_file import COSTS, read
 from argo_mw_sandbox import Fault, Sandbox, SandboxConfig, SandboxProcess
 
 PROVIDERS = ("claude", "glm", "deepseek", "qwen")

@@ -179,7 +179,8 @@ def test_the_map_of_the_core_shows_the_rooms_in_their_order() -> None:
 
 
 def test_the_map_of_the_core_names_modules_that_exist() -> None:
-    modules = set(re.findall(r"`(?:argo_mw/)?(\w+/\w+\.py)`", _rooms()))
+    of_the_core = "\n".join(row for row in _rooms().splitlines() if "`plugins/" not in row)
+    modules = set(re.findall(r"`(?:argo_mw/)?(\w+/\w+\.py)`", of_the_core))
     assert len(modules) > 5
     assert [] == [name for name in modules if not (ROOT / "argo_mw" / name).exists()]
 
@@ -189,7 +190,7 @@ def test_the_map_of_the_core_names_files_and_functions_of_plugins_that_exist() -
     assert len(rows) > 5
     for plugin, text in rows:
         package = ROOT / "plugins" / plugin / f"argo_mw_{plugin}"
-        source = "".join(path.read_text("utf-8") for path in package.glob("*.py"))
-        for name in re.findall(r"`([\w.]+)`", text):
-            known = (package / name).exists() if "." in name else name in source
+        source = "".join(path.read_text("utf-8") for path in package.rglob("*.py"))
+        for name in re.findall(r"`([\w./]+)`", text):
+            known = (package / name).exists() if "." in name or "/" in name else name in source
             assert known, f"{plugin}: {name}"

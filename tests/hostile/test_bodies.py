@@ -19,8 +19,8 @@ import pytest
 
 from argo_mw import Argo, ArgoError, BlockingArgo, UpstreamError
 from argo_mw_llm import LlmPlugin
-from argo_mw_llm.dropin import chain, transport
-from argo_mw_llm.pieces import BodyTooLarge, pieces_for
+from argo_mw_llm.bodies.pieces import BodyTooLarge, pieces_for
+from argo_mw_llm.clients.dropin import chain, transport
 from argo_mw_market import MarketPlugin
 from tests.hostile.growth import HELD
 from tests.hostile.wire import (

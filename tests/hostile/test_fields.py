@@ -13,7 +13,7 @@ from argo_mw import Argo, ArgoError
 from argo_mw.plugin import Charge, RequestSettled, observe, observes
 from argo_mw_llm import LlmPlugin
 from argo_mw_llm.answers import Completion
-from argo_mw_llm.streams import AnswerStream
+from argo_mw_llm.bodies.streams import AnswerStream
 from tests.hostile.wire import Hostile, hostile_server
 
 

@@ -26,10 +26,10 @@ from argo_mw.plugin import BadParameter, Call, Context, Outcome
 from argo_mw.store import Codecs, Envelope, Undecodable
 from argo_mw.testing import FakeClock
 from argo_mw_llm.answers import Completion, Malformed, Opinion, RawResponse, Usage
-from argo_mw_llm.failures import ProviderFailed, from_status
-from argo_mw_llm.prepare import collapse
-from argo_mw_llm.streams import Ending
-from argo_mw_llm.usage import read_body, read_events
+from argo_mw_llm.bodies.streams import Ending
+from argo_mw_llm.costs.usage import read_body, read_events
+from argo_mw_llm.providers.failures import ProviderFailed, from_status
+from argo_mw_llm.providers.prepare import collapse
 from argo_mw_llm.views import read_opinion
 from argo_mw_llm.wires import wire_named
 from argo_mw_market.alpaca import Alpaca

@@ -13,11 +13,11 @@ import pytest
 from argo_mw import ArgoError
 from argo_mw.base.secret import redact_url
 from argo_mw_llm.answers import Completion, RawResponse, Usage
-from argo_mw_llm.failures import from_status
-from argo_mw_llm.families import family_of
-from argo_mw_llm.prepare import collapse
-from argo_mw_llm.streams import Ending
-from argo_mw_llm.usage import parse, read_events
+from argo_mw_llm.bodies.streams import Ending
+from argo_mw_llm.costs.families import family_of
+from argo_mw_llm.costs.usage import parse, read_events
+from argo_mw_llm.providers.failures import from_status
+from argo_mw_llm.providers.prepare import collapse
 from argo_mw_llm.views import read_opinion
 from argo_mw_llm.wires import CHAT, MESSAGES, RESPONSES
 from argo_mw_market.failures import Failure, judge

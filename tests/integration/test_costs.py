@@ -18,7 +18,7 @@ import pytest
 from argo_mw import Argo
 from argo_mw.app.application import engine_of
 from argo_mw_llm import AnswerStream, LlmPlugin
-from argo_mw_llm.cost_file import COSTS, read
+from argo_mw_llm.costs.cost_file import COSTS, read
 from argo_mw_persist import PersistPlugin, Query, store_of
 from argo_mw_sandbox import Change, Fault, Sandbox, SandboxConfig, SandboxProcess
 

@@ -12,7 +12,7 @@ import attrs
 from argo_mw import Action, Cost, NotFound, Outcome, UpstreamError
 from argo_mw.plugin import Call, Clock, Context, Limits, Upstream, hookimpl, operation
 from argo_mw_llm import Completion, LlmConfig, LlmPlugin, Usage
-from argo_mw_llm.request import ModelRequest
+from argo_mw_llm.providers.request import ModelRequest
 from argo_mw_llm.wires.messages import usage_of
 from tests.model.answers import Stamp, make, stamp_of
 

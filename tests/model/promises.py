@@ -13,7 +13,7 @@ from argo_mw import ArgoError, BadCall, DeadlineExceeded, Outcome
 from argo_mw.plugin import Clock
 from argo_mw.store.memory_store import MemoryStore
 from argo_mw_llm import Completion
-from argo_mw_llm.budget_bookings import STOPPED
+from argo_mw_llm.budgets.bookings import STOPPED
 from tests.model.answers import cell_of, spoil, stamp_of
 from tests.model.hostile import HostileModel, Vendor
 from tests.model.store import Link

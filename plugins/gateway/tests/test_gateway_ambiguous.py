@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from argo_mw_llm.relay import Relay
+from argo_mw_llm.relay.relay import Relay
 from argo_mw_sandbox import Sandbox
 
 from .conftest import MESSAGE, Start

@@ -143,7 +143,7 @@ class _Slowly(httpx2.AsyncByteStream):
 async def test_a_providers_key_never_reaches_a_client(
     start: Start, monkeypatch: pytest.MonkeyPatch, path: str, status: int, kind: str
 ) -> None:
-    from argo_mw_llm.relay import Relay
+    from argo_mw_llm.relay.relay import Relay
 
     monkeypatch.setattr(Relay, "_sending", Echo(status, kind))
     streamed = kind == "text/event-stream"
@@ -158,7 +158,7 @@ async def test_a_providers_key_never_reaches_a_client(
 async def test_a_clients_own_key_is_passed_on_where_that_is_the_rule(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from argo_mw_llm.relay import Relay
+    from argo_mw_llm.relay.relay import Relay
 
     monkeypatch.setattr(Relay, "_sending", Echo(200))
     async with start(clients="own") as running, running.client("") as client:

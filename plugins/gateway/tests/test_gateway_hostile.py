@@ -17,7 +17,7 @@ from attrs import evolve, field, frozen
 from argo_mw.plugin import context_of
 from argo_mw.testing.shared import eventually
 from argo_mw_gateway import GatewayConfig
-from argo_mw_llm.relay import Relay
+from argo_mw_llm.relay.relay import Relay
 
 from .conftest import Running, Start
 

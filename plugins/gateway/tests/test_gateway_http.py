@@ -14,7 +14,7 @@ import pytest
 
 from argo_mw.plugin import Endpoint, WebCall, WebRequest, hookimpl
 from argo_mw.testing.shared import eventually
-from argo_mw_llm.relay import Relay
+from argo_mw_llm.relay.relay import Relay
 from argo_mw_sandbox import Latency, Sandbox
 
 from .conftest import MESSAGE, Running, Start

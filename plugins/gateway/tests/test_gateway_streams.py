@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from argo_mw_llm.relay import Relay
+from argo_mw_llm.relay.relay import Relay
 
 from .conftest import CHAT, MESSAGE, VENDOR_KEY, Start
 

@@ -8,7 +8,7 @@ from attrs import field, frozen
 from msgspec import Struct
 from msgspec.structs import replace
 
-from argo_mw_llm.foreign_json import read_json
+from argo_mw_llm.bodies.foreign_json import read_json
 
 Action = Literal["BUY", "SELL", "HOLD"]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from argo_mw.plugin import AllUpstreamsFailed, Unsupported, suggest
 from argo_mw_llm.config import LlmConfig
-from argo_mw_llm.profiles import Profile
+from argo_mw_llm.providers.profiles import Profile
 
 _FIRST: Final = "claude"
 """The default provider, if its key is set."""

@@ -27,11 +27,11 @@ from argo_mw.plugin import (
 )
 from argo_mw_llm.answers import Completion
 from argo_mw_llm.ask_model import default_model, why_unasked
-from argo_mw_llm.budget_guard import MAX_USD
+from argo_mw_llm.bodies.streams import AnswerStream
+from argo_mw_llm.budgets.guard import MAX_USD
 from argo_mw_llm.config import LlmConfig
-from argo_mw_llm.price_sources import prices_of
-from argo_mw_llm.provider import TTL
-from argo_mw_llm.streams import AnswerStream
+from argo_mw_llm.costs.price_sources import prices_of
+from argo_mw_llm.providers.provider import TTL
 
 REFUSED = 4
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from attrs import field, frozen, validators
 
 from argo_mw.plugin import Shown
-from argo_mw_llm.profiles import Profile, ProviderTable, profiles_of
+from argo_mw_llm.providers.profiles import Profile, ProviderTable, profiles_of
 
 MAX_USD = 9e6
 """The most that a counter can hold, in US dollars."""

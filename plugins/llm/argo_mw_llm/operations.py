@@ -10,9 +10,9 @@ from attrs import evolve
 
 from argo_mw.plugin import AnyOperation, BadParameter, operation
 from argo_mw_llm.answers import Completion, Embedding, Malformed, Opinion
+from argo_mw_llm.bodies.streams import AnswerStream
 from argo_mw_llm.config import LlmConfig
-from argo_mw_llm.profiles import opinion_operation
-from argo_mw_llm.streams import AnswerStream
+from argo_mw_llm.providers.profiles import opinion_operation
 from argo_mw_llm.wires import wire_of
 
 EXCHANGE = "_exchange"

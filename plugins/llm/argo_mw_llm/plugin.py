@@ -20,7 +20,6 @@ from argo_mw.plugin import (
     Upstream,
     hookimpl,
 )
-from argo_mw_llm.accounting import Accounting
 from argo_mw_llm.answers import (
     Completion,
     Embedding,
@@ -30,23 +29,24 @@ from argo_mw_llm.answers import (
     ToolCall,
     Usage,
 )
-from argo_mw_llm.budget_guard import BudgetGuard, CountTokens
-from argo_mw_llm.budget_panel import budget_panel
-from argo_mw_llm.chat_provider import ChatProvider
+from argo_mw_llm.bodies.streams import AnswerStream, from_plain, to_plain
+from argo_mw_llm.budgets.guard import BudgetGuard, CountTokens
+from argo_mw_llm.budgets.panel import budget_panel
 from argo_mw_llm.config import LlmConfig
-from argo_mw_llm.cost_file import COSTS, CostFile
-from argo_mw_llm.embedder import Embedder
-from argo_mw_llm.endpoints import Endpoints
-from argo_mw_llm.genai import GenaiPrices
-from argo_mw_llm.limit_guard import LimitGuard
-from argo_mw_llm.messages_provider import MessagesProvider
-from argo_mw_llm.openai_provider import OpenAiProvider
+from argo_mw_llm.costs.accounting import Accounting
+from argo_mw_llm.costs.cost_file import COSTS, CostFile
+from argo_mw_llm.costs.genai import GenaiPrices
+from argo_mw_llm.costs.savings import Savings
 from argo_mw_llm.operations import operations, opinion_operations
-from argo_mw_llm.provider import Provider
-from argo_mw_llm.relay import Relay
-from argo_mw_llm.responses_provider import ResponsesProvider
-from argo_mw_llm.savings import Savings
-from argo_mw_llm.streams import AnswerStream, from_plain, to_plain
+from argo_mw_llm.providers.chat import ChatProvider
+from argo_mw_llm.providers.embedder import Embedder
+from argo_mw_llm.providers.limit_guard import LimitGuard
+from argo_mw_llm.providers.messages import MessagesProvider
+from argo_mw_llm.providers.openai_sdk import OpenAiProvider
+from argo_mw_llm.providers.provider import Provider
+from argo_mw_llm.providers.responses import ResponsesProvider
+from argo_mw_llm.relay.endpoints import Endpoints
+from argo_mw_llm.relay.relay import Relay
 from argo_mw_llm.views import TOLERANCES
 from argo_mw_llm.voices import Voices
 

@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import Any, cast
 
 from argo_mw_llm.answers import Action, Completion, Malformed, Opinion
-from argo_mw_llm.estimate import rough_tokens
-from argo_mw_llm.foreign_json import read_json
-from argo_mw_llm.request import ModelRequest
+from argo_mw_llm.bodies.foreign_json import read_json
+from argo_mw_llm.costs.estimate import rough_tokens
+from argo_mw_llm.providers.request import ModelRequest
 
 _SYSTEM = (
     "You are a careful market analyst. Weigh the indicators and the news, and answer with JSON "

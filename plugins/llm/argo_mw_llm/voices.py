@@ -7,7 +7,7 @@ from typing import Any
 from argo_mw.plugin import Action, ArgoError, Call, Context, InvalidAnswer, Outcome, Upstream
 from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.operations import VOICE, voices_of
-from argo_mw_llm.profiles import opinion_operation
+from argo_mw_llm.providers.profiles import opinion_operation
 from argo_mw_llm.views import indicators_of
 
 NAME = "llm_voices"

@@ -24,14 +24,14 @@ from argo_mw.plugin import (
 )
 from argo_mw.testing import capture_events
 from argo_mw_llm import LlmPlugin, chain, transport
-from argo_mw_llm.bounds import MAX_IMAGE, MIN_OUTPUT, Bound
-from argo_mw_llm.budget_bookings import STOPPED
-from argo_mw_llm.budget_scope import BudgetScope
-from argo_mw_llm.call_bounds import bound_of
+from argo_mw_llm.budgets.bookings import STOPPED
+from argo_mw_llm.budgets.scope import BudgetScope
 from argo_mw_llm.config import Budget, LlmConfig
-from argo_mw_llm.families import family_of
+from argo_mw_llm.costs.bounds import MAX_IMAGE, MIN_OUTPUT, Bound
+from argo_mw_llm.costs.call_bounds import bound_of
+from argo_mw_llm.costs.families import family_of
+from argo_mw_llm.costs.prices import Price, Prices, load_prices
 from argo_mw_llm.operations import operations
-from argo_mw_llm.prices import Price, Prices, load_prices
 from argo_mw_llm.wires import MESSAGES
 from argo_mw_llm.wires.chat import usage_of as chat_usage
 from argo_mw_llm.wires.messages import usage_of as claude_usage

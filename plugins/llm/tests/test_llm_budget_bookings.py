@@ -22,15 +22,15 @@ from argo_mw.plugin import (
 )
 from argo_mw.testing import FakeClock, SlowStore, settle
 from argo_mw.testing.guards import context_on
-from argo_mw_llm.accounting import Accounting
-from argo_mw_llm.bounds import MIN_OUTPUT
-from argo_mw_llm.budget_bookings import STOPPED, Bookings, Held
-from argo_mw_llm.budget_guard import MAX_USD, BudgetGuard
-from argo_mw_llm.call_bounds import bound_of
+from argo_mw_llm.budgets.bookings import STOPPED, Bookings, Held
+from argo_mw_llm.budgets.counters import NANO, counters_of, nanos_of, period_of
+from argo_mw_llm.budgets.guard import MAX_USD, BudgetGuard
 from argo_mw_llm.config import Budget, LlmConfig
-from argo_mw_llm.counters import NANO, counters_of, nanos_of, period_of
+from argo_mw_llm.costs.accounting import Accounting
+from argo_mw_llm.costs.bounds import MIN_OUTPUT
+from argo_mw_llm.costs.call_bounds import bound_of
+from argo_mw_llm.costs.prices import load_prices
 from argo_mw_llm.operations import EXCHANGE, operations
-from argo_mw_llm.prices import load_prices
 
 KEY = "argo:llm:{budget}:0:::ever"
 HELD = 1_000

@@ -19,8 +19,8 @@ from argo_mw.plugin import context_of
 from argo_mw.registry import discovery
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw_llm import LlmPlugin
-from argo_mw_llm.budget_bookings import STOPPED
-from argo_mw_llm.counters import NANO, PREFIX
+from argo_mw_llm.budgets.bookings import STOPPED
+from argo_mw_llm.budgets.counters import NANO, PREFIX
 
 EVER, CARLA = f"{PREFIX}0:::ever", f"{PREFIX}@5:carla::ever"
 Run = Callable[..., Result]

@@ -8,20 +8,8 @@ import pytest
 
 from argo_mw.model.call import make_call
 from argo_mw.plugin import SPENDING_LIMIT, Call, Left, SpendingLimit
-from argo_mw_llm.budget_command import _label
-from argo_mw_llm.budget_panel import _line
-from argo_mw_llm.budget_readings import MAX_COUNTERS, BudgetReadings
-from argo_mw_llm.budget_scope import BudgetScope, own_budget
-from argo_mw_llm.budget_words import (
-    advice,
-    cannot_be_kept,
-    count_lost,
-    left_of,
-    named,
-    refused_while_stopped,
-)
-from argo_mw_llm.config import MAX_USD, Budget, LlmConfig
-from argo_mw_llm.counters import (
+from argo_mw_llm.budgets.command import _label
+from argo_mw_llm.budgets.counters import (
     DAY,
     NANO,
     PREFIX,
@@ -32,8 +20,20 @@ from argo_mw_llm.counters import (
     nanos_of,
     period_of,
 )
+from argo_mw_llm.budgets.panel import _line
+from argo_mw_llm.budgets.readings import MAX_COUNTERS, BudgetReadings
+from argo_mw_llm.budgets.scope import BudgetScope, own_budget
+from argo_mw_llm.budgets.words import (
+    advice,
+    cannot_be_kept,
+    count_lost,
+    left_of,
+    named,
+    refused_while_stopped,
+)
+from argo_mw_llm.config import MAX_USD, Budget, LlmConfig
+from argo_mw_llm.costs.prices import Price, Prices, load_prices
 from argo_mw_llm.operations import operations
-from argo_mw_llm.prices import Price, Prices, load_prices
 
 
 def moment(*when: int) -> float:

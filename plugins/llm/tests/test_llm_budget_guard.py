@@ -21,13 +21,13 @@ from argo_mw.testing import (
 )
 from argo_mw.testing import settle as settled
 from argo_mw.testing.guards import context_on
-from argo_mw_llm.accounting import Accounting
-from argo_mw_llm.budget_bookings import STOPPED
-from argo_mw_llm.budget_guard import BudgetGuard
-from argo_mw_llm.call_bounds import bound_of
+from argo_mw_llm.budgets.bookings import STOPPED
+from argo_mw_llm.budgets.guard import BudgetGuard
 from argo_mw_llm.config import Budget, LlmConfig
+from argo_mw_llm.costs.accounting import Accounting
+from argo_mw_llm.costs.call_bounds import bound_of
+from argo_mw_llm.costs.prices import load_prices
 from argo_mw_llm.operations import operations
-from argo_mw_llm.prices import load_prices
 
 BUDGETS = (
     Budget(usd=0.5),

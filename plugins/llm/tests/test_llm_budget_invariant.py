@@ -26,12 +26,12 @@ from hypothesis import strategies as st
 from argo_mw import Argo, ArgoError
 from argo_mw.plugin import context_of
 from argo_mw_llm import AnswerStream, LlmPlugin, Usage
-from argo_mw_llm.budget_bookings import STOPPED
-from argo_mw_llm.exchange import Asked, exchange
-from argo_mw_llm.identity import nobody_else
-from argo_mw_llm.own_response import OwnResponse, intake_of
-from argo_mw_llm.prices import load_prices
-from argo_mw_llm.responses import Answer, pieces_of
+from argo_mw_llm.budgets.bookings import STOPPED
+from argo_mw_llm.clients.exchange import Asked, exchange
+from argo_mw_llm.clients.identity import nobody_else
+from argo_mw_llm.clients.made_responses import Answer, pieces_of
+from argo_mw_llm.clients.own_response import OwnResponse, intake_of
+from argo_mw_llm.costs.prices import load_prices
 from argo_mw_llm.wires import CHAT, MESSAGES, Wire
 
 from .conftest import PROVIDERS

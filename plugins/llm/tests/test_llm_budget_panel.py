@@ -8,9 +8,9 @@ from argo_mw import Argo
 from argo_mw.plugin import View, context_of
 from argo_mw.testing import FakeClock
 from argo_mw_llm import LlmPlugin
-from argo_mw_llm.budget_bookings import STOPPED
+from argo_mw_llm.budgets.bookings import STOPPED
+from argo_mw_llm.budgets.counters import NANO, period_of
 from argo_mw_llm.config import Budget
-from argo_mw_llm.counters import NANO, period_of
 
 
 async def test_what_is_left_of_each_budget_is_shown(tmp_path: Path) -> None:

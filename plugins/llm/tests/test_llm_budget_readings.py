@@ -9,12 +9,12 @@ from argo_mw.model.call import make_call
 from argo_mw.plugin import SPENDING_LIMIT, Cost, Left, Outcome, Request, SpendingLimit, Upstream
 from argo_mw.testing import FakeClock, SlowStore
 from argo_mw.testing.guards import context_on
-from argo_mw_llm.accounting import Accounting
-from argo_mw_llm.budget_bookings import STOPPED
-from argo_mw_llm.budget_guard import BudgetGuard
-from argo_mw_llm.budget_readings import MAX_COUNTERS, BudgetReadings, name_of
+from argo_mw_llm.budgets.bookings import STOPPED
+from argo_mw_llm.budgets.counters import NANO, OwnBudget, counters_of
+from argo_mw_llm.budgets.guard import BudgetGuard
+from argo_mw_llm.budgets.readings import MAX_COUNTERS, BudgetReadings, name_of
 from argo_mw_llm.config import Budget, LlmConfig
-from argo_mw_llm.counters import NANO, OwnBudget, counters_of
+from argo_mw_llm.costs.accounting import Accounting
 from argo_mw_llm.operations import operations
 
 DAY = 86_400.0

@@ -9,13 +9,13 @@ from argo_mw.model.call import make_call
 from argo_mw.plugin import Call, Request, Upstream, dollars
 from argo_mw.testing import FakeClock, SlowStore
 from argo_mw.testing.guards import context_on
-from argo_mw_llm.accounting import Accounting
-from argo_mw_llm.bounds import MIN_THINKING
-from argo_mw_llm.budget_guard import MAX_USD, BudgetGuard
-from argo_mw_llm.call_bounds import bound_of
+from argo_mw_llm.budgets.guard import MAX_USD, BudgetGuard
 from argo_mw_llm.config import Budget, LlmConfig
+from argo_mw_llm.costs.accounting import Accounting
+from argo_mw_llm.costs.bounds import MIN_THINKING
+from argo_mw_llm.costs.call_bounds import bound_of
+from argo_mw_llm.costs.prices import Price, load_prices
 from argo_mw_llm.operations import EXCHANGE, operations
-from argo_mw_llm.prices import Price, load_prices
 
 MODELS = {"glm": "glm-5.3", "qwen": "qwen3.8-max"}
 REFUSES, WARNS = Budget(usd=9.0), Budget(usd=9.0, then="warn")

@@ -15,8 +15,8 @@ import pytest
 
 from argo_mw import Argo
 from argo_mw.plugin import context_of
-from argo_mw_llm.budget_bookings import STOPPED
-from argo_mw_llm.counters import PREFIX
+from argo_mw_llm.budgets.bookings import STOPPED
+from argo_mw_llm.budgets.counters import PREFIX
 from argo_mw_sandbox import Change, Latency, SandboxConfig, SandboxProcess
 
 from .conftest import PROVIDERS

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from argo_mw.testing import FakeClock, settle
-from argo_mw_llm.connections import KEPT, Connections
+from argo_mw_llm.relay.connections import KEPT, Connections
 
 HERE, THERE = "https://here.example/v1", "https://there.example/v1"
 

@@ -22,10 +22,10 @@ from argo_mw.app.application import engine_of
 from argo_mw.plugin import Charge, Cost, CostTotals, Tasks, context_of, hookimpl
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import AnswerStream, LlmPlugin, Usage
-from argo_mw_llm.cost_file import COSTS, CostFile, _File, read
-from argo_mw_llm.estimate import Estimator, rough_prompt, rough_tokens
-from argo_mw_llm.prices import load_prices
-from argo_mw_llm.provider import TTL
+from argo_mw_llm.costs.cost_file import COSTS, CostFile, _File, read
+from argo_mw_llm.costs.estimate import Estimator, rough_prompt, rough_tokens
+from argo_mw_llm.costs.prices import load_prices
+from argo_mw_llm.providers.provider import TTL
 from argo_mw_sandbox import Fault, Sandbox
 
 from .conftest import MODELS, OpenArgo

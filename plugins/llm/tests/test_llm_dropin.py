@@ -28,7 +28,7 @@ from argo_mw.plugin import (
 from argo_mw.testing import capture_events
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import AnswerStream, LlmPlugin, chain, transport
-from argo_mw_llm.cost_file import COSTS, read
+from argo_mw_llm.costs.cost_file import COSTS, read
 from argo_mw_sandbox import Fault, Sandbox, SandboxConfig, SandboxProcess
 from argo_mw_similarity import SimilarityPlugin
 

@@ -21,7 +21,7 @@ from argo_mw.plugin import CallEnded
 from argo_mw.testing import FakeClock, capture_events
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import LlmPlugin, chain, instrument, transport
-from argo_mw_llm.failures import never_sent
+from argo_mw_llm.providers.failures import never_sent
 
 from .conftest import OpenArgo
 

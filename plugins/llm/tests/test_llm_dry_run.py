@@ -13,9 +13,9 @@ from argo_mw.model.call import make_call
 from argo_mw.plugin import Cost, Request, Upstream
 from argo_mw.testing import FakeClock, SlowStore, settle
 from argo_mw.testing.guards import context_on
-from argo_mw_llm.accounting import Accounting
-from argo_mw_llm.budget_guard import BudgetGuard
+from argo_mw_llm.budgets.guard import BudgetGuard
 from argo_mw_llm.config import Budget, LlmConfig
+from argo_mw_llm.costs.accounting import Accounting
 from argo_mw_llm.operations import EXCHANGE, operations
 
 MODELS = ("glm-5.3", "glm-5.3", "glm-5.3", "a-model-of-tomorrow")

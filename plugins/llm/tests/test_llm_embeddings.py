@@ -15,7 +15,7 @@ from argo_mw import BadParameter, BudgetExceeded, UpstreamError
 from argo_mw.plugin import context_of
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import Embedding, transport
-from argo_mw_llm.cost_file import COSTS, read
+from argo_mw_llm.costs.cost_file import COSTS, read
 from argo_mw_sandbox import Fault, Sandbox
 from argo_mw_sandbox.vendors.embeddings import vector
 

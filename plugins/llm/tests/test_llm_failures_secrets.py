@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from argo_mw.plugin import Secret
-from argo_mw_llm.failures import from_status, never_sent
+from argo_mw_llm.providers.failures import from_status, never_sent
 
 KEY = "sk-canary-0123456789abcdef-0123456789"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from argo_mw_llm.answers import Completion, Malformed, Opinion, Usage
-from argo_mw_llm.failures import from_status
-from argo_mw_llm.foreign_json import read_json
-from argo_mw_llm.usage import parse
+from argo_mw_llm.bodies.foreign_json import read_json
+from argo_mw_llm.costs.usage import parse
+from argo_mw_llm.providers.failures import from_status
 from argo_mw_llm.views import read_opinion
 
 DEEP = "[" * 100_000

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_mw.plugin import BadParameter, WebRequest
-from argo_mw_llm.concealed import Concealment
+from argo_mw_llm.bodies.visible_events import VisibleEvents
 from argo_mw_llm.config import LlmConfig
-from argo_mw_llm.endpoints import body_of
-from argo_mw_llm.outgoing import outgoing, path_below, with_fields
-from argo_mw_llm.visible_events import VisibleEvents
+from argo_mw_llm.relay.concealed import Concealment
+from argo_mw_llm.relay.endpoints import body_of
+from argo_mw_llm.relay.outgoing import outgoing, path_below, with_fields
 from argo_mw_llm.wires import CHAT
 
 KEY = "sk-vendor-0123456789"

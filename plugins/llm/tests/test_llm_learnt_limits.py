@@ -17,7 +17,7 @@ from argo_mw import QuotaExceeded
 from argo_mw.plugin import Left
 from argo_mw.testing import FakeClock
 from argo_mw_llm import LlmPlugin, chain, transport
-from argo_mw_llm.learnt_limits import LearntLimits, Need, limits_in
+from argo_mw_llm.providers.learnt_limits import LearntLimits, Need, limits_in
 from argo_mw_sandbox import Quota, Sandbox, SandboxConfig
 
 from .conftest import MODELS, OpenArgo

@@ -17,7 +17,7 @@ from openai.types.create_embedding_response import Usage as EmbeddingUsage
 from pydantic import BaseModel
 
 from argo_mw_llm.answers import Usage
-from argo_mw_llm.counts import FREE, TIER, Counts
+from argo_mw_llm.costs.counts import FREE, TIER, Counts
 from argo_mw_llm.wires import chat, embeddings, messages, responses
 
 _NUMBER = 7

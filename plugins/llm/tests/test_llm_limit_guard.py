@@ -9,11 +9,11 @@ from argo_mw.model.call import make_call
 from argo_mw.plugin import Call, Outcome, Request, Upstream
 from argo_mw.testing import FakeClock, GuardConformance, GuardUnderTest, MakeGuard, SlowStore
 from argo_mw.testing.guards import context_on
-from argo_mw_llm.accounting import Accounting
 from argo_mw_llm.config import LlmConfig
-from argo_mw_llm.learnt_limits import LearntLimits, limits_in
-from argo_mw_llm.limit_guard import LimitGuard
+from argo_mw_llm.costs.accounting import Accounting
 from argo_mw_llm.operations import operations
+from argo_mw_llm.providers.learnt_limits import LearntLimits, limits_in
+from argo_mw_llm.providers.limit_guard import LimitGuard
 
 MODEL = "glm-5.3"
 

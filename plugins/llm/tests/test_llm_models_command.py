@@ -9,8 +9,8 @@ from attrs import evolve
 from argo_mw import Secret
 from argo_mw_llm.commands import ask
 from argo_mw_llm.config import LlmConfig
-from argo_mw_llm.models_command import ModelRow, rows_of
-from argo_mw_llm.price_sources import prices_of
+from argo_mw_llm.costs.models_command import ModelRow, rows_of
+from argo_mw_llm.costs.price_sources import prices_of
 
 
 def rows(**environ: str) -> dict[str, ModelRow]:

@@ -12,9 +12,9 @@ from argo_mw import Argo, ConfigError
 from argo_mw.testing import FakeClock
 from argo_mw_llm import LlmPlugin, Usage
 from argo_mw_llm.config import LlmConfig
-from argo_mw_llm.genai import GenaiPrices
-from argo_mw_llm.price_sources import more_prices, prices_of
-from argo_mw_llm.prices import Price
+from argo_mw_llm.costs.genai import GenaiPrices
+from argo_mw_llm.costs.price_sources import more_prices, prices_of
+from argo_mw_llm.costs.prices import Price
 
 genai_prices = pytest.importorskip("genai_prices")
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw_llm.prepare import collapse, prepare
-from argo_mw_llm.prices import load_prices
-from argo_mw_llm.request import ModelRequest
+from argo_mw_llm.costs.prices import load_prices
+from argo_mw_llm.providers.prepare import collapse, prepare
+from argo_mw_llm.providers.request import ModelRequest
 
 UNTOUCHED = [
     "def f(x):\n    return  x\n\n\n\nprint(f(1))",

@@ -15,8 +15,8 @@ from argo_mw.plugin import Action, Trouble, Upstream
 from argo_mw.testing import capture_events
 from argo_mw_llm import LlmPlugin
 from argo_mw_llm.config import LlmConfig
-from argo_mw_llm.failures import from_status
-from argo_mw_llm.profiles import shipped
+from argo_mw_llm.providers.failures import from_status
+from argo_mw_llm.providers.profiles import shipped
 from argo_mw_sandbox import Sandbox
 
 from .conftest import MODELS, PROVIDERS, OpenArgo
@@ -247,7 +247,11 @@ def test_only_the_table_names_a_provider() -> None:
     older = {f"config.py: {name}" for name in names}
     # The middleware of Anthropic's SDK is for Anthropic unless its caller says otherwise, and `ask`
     # asks Claude where its key is there and the configuration names no other.
-    named = {"dropin.py: claude", "dropin_anthropic.py: claude", "ask_model.py: claude"}
+    named = {
+        "clients/dropin.py: claude",
+        "clients/dropin_anthropic.py: claude",
+        "ask_model.py: claude",
+    }
     assert set() == found - older - named
 
 

@@ -14,7 +14,7 @@ import argo_mw_coalesce.plugin as coalesce
 from argo_mw import Argo, BlockingArgo
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import LlmPlugin, chain, transport
-from argo_mw_llm.cost_file import COSTS, read
+from argo_mw_llm.costs.cost_file import COSTS, read
 from argo_mw_sandbox import Fault, Sandbox
 
 from .conftest import MODELS, OpenArgo

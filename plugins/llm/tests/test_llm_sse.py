@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_mw.plugin import Tasks
-from argo_mw_llm.sse import EVENTS, EventSource
-from argo_mw_llm.streams import AnswerStream, Demand, Ending
-from argo_mw_llm.usage import lines_with, read_body, read_events
+from argo_mw_llm.bodies.sse import EVENTS, EventSource
+from argo_mw_llm.bodies.streams import AnswerStream, Demand, Ending
+from argo_mw_llm.costs.usage import lines_with, read_body, read_events
 from argo_mw_llm.wires import wire_named
 
 CHAT = (

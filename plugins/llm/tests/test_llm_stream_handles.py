@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argo_mw.plugin import Tasks
-from argo_mw_llm.streams import AnswerStream, from_plain, to_plain
+from argo_mw_llm.bodies.streams import AnswerStream, from_plain, to_plain
 
 
 async def test_no_caller_changes_the_ending_that_others_see() -> None:

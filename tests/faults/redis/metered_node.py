@@ -35,10 +35,10 @@ from argo_mw.plugin import (
     Upstream,
 )
 from argo_mw.testing import FakePlugin
-from argo_mw_llm.accounting import Accounting
 from argo_mw_llm.answers import Completion, Usage
-from argo_mw_llm.budget_guard import BudgetGuard
+from argo_mw_llm.budgets.guard import BudgetGuard
 from argo_mw_llm.config import Budget, LlmConfig
+from argo_mw_llm.costs.accounting import Accounting
 from argo_mw_llm.operations import operations
 
 VENDORS = 12

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from attrs import evolve
 
 from argo_mw_llm.answers import Usage
-from argo_mw_llm.bounds import (
+from argo_mw_llm.bodies.streams import Ending
+from argo_mw_llm.costs.bounds import (
     FRAME,
     Bound,
     Limiting,
@@ -19,11 +20,10 @@ from argo_mw_llm.bounds import (
     prompt_size,
     size_of,
 )
-from argo_mw_llm.counts import FREE, TIER, Counts, part_of
-from argo_mw_llm.known_fields import CHAT, COMPLETIONS
-from argo_mw_llm.streams import Ending
+from argo_mw_llm.costs.counts import FREE, TIER, Counts, part_of
+from argo_mw_llm.costs.known_fields import CHAT, COMPLETIONS
+from argo_mw_llm.providers.words import word
 from argo_mw_llm.wires.wire import JSON, Read, Wire, mappings
-from argo_mw_llm.words import word
 
 STOPS = {
     "stop": "end",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from argo_mw_llm.answers import Usage
-from argo_mw_llm.bounds import FRAME, Bound, Limiting, check_fields, size_of
-from argo_mw_llm.counts import FREE, Counts
-from argo_mw_llm.known_fields import EMBEDDINGS
-from argo_mw_llm.streams import Ending
+from argo_mw_llm.bodies.streams import Ending
+from argo_mw_llm.costs.bounds import FRAME, Bound, Limiting, check_fields, size_of
+from argo_mw_llm.costs.counts import FREE, Counts
+from argo_mw_llm.costs.known_fields import EMBEDDINGS
+from argo_mw_llm.providers.words import word
 from argo_mw_llm.wires.wire import JSON, Read, Wire
-from argo_mw_llm.words import word
 
 COUNTS = Counts(
     {"prompt_tokens": "input", "total_tokens": FREE, "completion_tokens": FREE},

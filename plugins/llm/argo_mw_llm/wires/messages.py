@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from argo_mw_llm.answers import OtherUsage, Usage
-from argo_mw_llm.bounds import (
+from argo_mw_llm.bodies.streams import Ending
+from argo_mw_llm.costs.bounds import (
     Bound,
     Limiting,
     NoBoundError,
@@ -15,11 +16,10 @@ from argo_mw_llm.bounds import (
     dearest_cache,
     prompt_size,
 )
-from argo_mw_llm.counts import FREE, TIER, Counts
-from argo_mw_llm.known_fields import MESSAGES
-from argo_mw_llm.streams import Ending
+from argo_mw_llm.costs.counts import FREE, TIER, Counts
+from argo_mw_llm.costs.known_fields import MESSAGES
+from argo_mw_llm.providers.words import word
 from argo_mw_llm.wires.wire import JSON, Read, Wire, mappings
-from argo_mw_llm.words import word
 
 STOPS = {
     "end_turn": "end",

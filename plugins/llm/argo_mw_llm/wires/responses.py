@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 
 from argo_mw_llm.answers import OtherUsage, Usage
-from argo_mw_llm.bounds import (
+from argo_mw_llm.bodies.streams import Ending
+from argo_mw_llm.costs.bounds import (
     FRAME,
     HIDDEN,
     Bound,
@@ -20,12 +21,11 @@ from argo_mw_llm.bounds import (
     size_of,
     tool_size,
 )
-from argo_mw_llm.counts import FREE, Counts, part_of
-from argo_mw_llm.known_fields import RESPONSE_ITEMS, RESPONSES
-from argo_mw_llm.streams import Ending
+from argo_mw_llm.costs.counts import FREE, Counts, part_of
+from argo_mw_llm.costs.known_fields import RESPONSE_ITEMS, RESPONSES
+from argo_mw_llm.providers.words import word
 from argo_mw_llm.wires.chat import TIERS
 from argo_mw_llm.wires.wire import JSON, Read, Wire, mappings
-from argo_mw_llm.words import word
 
 COUNTS = Counts(
     {

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 from argo_mw_llm.answers import Usage
-from argo_mw_llm.bounds import Bound, Limiting
-from argo_mw_llm.counts import Counts
-from argo_mw_llm.streams import Ending
+from argo_mw_llm.bodies.streams import Ending
+from argo_mw_llm.costs.bounds import Bound, Limiting
+from argo_mw_llm.costs.counts import Counts
 
 JSON = Mapping[str, object]
 

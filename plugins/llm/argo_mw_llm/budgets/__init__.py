@@ -1,0 +1,1 @@
+"""Budgets of money: held before a request, settled after it."""

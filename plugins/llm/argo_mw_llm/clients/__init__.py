@@ -1,0 +1,1 @@
+"""Clients of the providers' own SDKs, with the chain in between."""

@@ -1,0 +1,1 @@
+"""What requests may cost and have cost: bounds, estimates, prices and usage."""
