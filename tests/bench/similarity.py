@@ -16,7 +16,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from argo_mw_similarity.embedders import Embedder
+from argo_mw_similarity.search.embedders import Embedder
 from tests.bench.similarity_stage.cases import cases_in
 from tests.bench.similarity_stage.desk import Memo
 from tests.bench.similarity_stage.generated import rephrased, role_pairs

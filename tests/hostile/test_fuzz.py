@@ -44,11 +44,11 @@ from argo_mw_market.timeframes import Timeframe, read_timeframe
 from argo_mw_market.vendor import Vendor
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.factory import policy_of
-from argo_mw_similarity.finder import MAX_CHARACTERS
-from argo_mw_similarity.lexicon import load as load_lexicon
+from argo_mw_similarity.language.lexicon import load as load_lexicon
+from argo_mw_similarity.language.reading import Reading, read
+from argo_mw_similarity.language.text import flattened
 from argo_mw_similarity.prompt import Prompts
-from argo_mw_similarity.reading import Reading, read
-from argo_mw_similarity.text import flattened
+from argo_mw_similarity.search.finder import MAX_CHARACTERS
 from tests.hostile.growth import HELD, seconds
 
 REPRODUCIBLE = settings.default is not None and settings.default.derandomize

@@ -25,13 +25,13 @@ from argo_mw_market.massive import RULES
 from argo_mw_market.symbols import read_symbol
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.factory import policy_of
-from argo_mw_similarity.finder import MAX_CHARACTERS
-from argo_mw_similarity.lexicon import Lexicon, load
-from argo_mw_similarity.normal_form import normal_form
+from argo_mw_similarity.language.lexicon import Lexicon, load
+from argo_mw_similarity.language.normal_form import normal_form
+from argo_mw_similarity.language.reading import read
+from argo_mw_similarity.language.text import code_blocks, flattened
+from argo_mw_similarity.opinions.same_question import verdict_in
 from argo_mw_similarity.prompt import Prompts
-from argo_mw_similarity.reading import read
-from argo_mw_similarity.same_question import verdict_in
-from argo_mw_similarity.text import code_blocks, flattened
+from argo_mw_similarity.search.finder import MAX_CHARACTERS
 from tests.hostile.growth import HELD, seconds, superlinear
 from tests.hostile.patterns import ROOT, compiled, texts
 

@@ -31,9 +31,9 @@ from argo_mw_persist import SqliteSink
 from argo_mw_persist.application import NEWEST_BYTES, schema_of
 from argo_mw_signals import RecordedSignal, RecordedVote
 from argo_mw_signals.recording import DECLARATION
-from argo_mw_similarity.known_answer import KnownAnswer
+from argo_mw_similarity.answers.known_answer import KnownAnswer
 from argo_mw_similarity.layer import PROMPT_BYTES
-from argo_mw_similarity.scope_index import ScopeIndex
+from argo_mw_similarity.search.scope_index import ScopeIndex
 
 # exchange_calendars still reads frames in a way that pandas 3.1 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")

@@ -7,7 +7,7 @@ from argo_mw.plugin import context_of
 from argo_mw_llm import LlmPlugin
 from argo_mw_sandbox import Sandbox, SandboxConfig
 from argo_mw_similarity import SimilarityPlugin
-from argo_mw_similarity.same_question import COMPLETE, asked_of, verdict_in
+from argo_mw_similarity.opinions.same_question import COMPLETE, asked_of, verdict_in
 
 PROMPTS = {"known": "How do I price a bond?", "asked": "How do I price a callable bond?"}
 

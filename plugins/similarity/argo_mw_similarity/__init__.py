@@ -1,11 +1,11 @@
 """Similarity: equivalent prompts share an answer, and different ones never do."""
 
+from argo_mw_similarity.comparison.policy import Guarded, Judgement, Policy, Threshold
 from argo_mw_similarity.config import SimilarityConfig
-from argo_mw_similarity.embedders import Embedder
-from argo_mw_similarity.lexicon import Lexicon
+from argo_mw_similarity.language.lexicon import Lexicon
+from argo_mw_similarity.language.reading import Reading, read
 from argo_mw_similarity.plugin import SimilarityPlugin
-from argo_mw_similarity.policy import Guarded, Judgement, Policy, Threshold
-from argo_mw_similarity.reading import Reading, read
+from argo_mw_similarity.search.embedders import Embedder
 
 __all__ = [
     "Embedder",

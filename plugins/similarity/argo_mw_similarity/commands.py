@@ -11,12 +11,12 @@ from rich.table import Table
 from argo_mw.cli import console, print_json, say, with_argo
 from argo_mw.plugin import Argo, config_of, context_of
 from argo_mw_similarity.audit import Audit, ServedHit
+from argo_mw_similarity.comparison.policy import SOFT
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.factory import JUDGED, VERIFIED
-from argo_mw_similarity.policy import SOFT
+from argo_mw_similarity.opinions.same_question import NAME as SAME_QUESTION
+from argo_mw_similarity.opinions.same_question import verdict_in
 from argo_mw_similarity.review import review
-from argo_mw_similarity.same_question import NAME as SAME_QUESTION
-from argo_mw_similarity.same_question import verdict_in
 from argo_mw_similarity.stats import Stats
 from argo_mw_similarity.summary import Summary
 from argo_mw_similarity.trial import Trial, tried

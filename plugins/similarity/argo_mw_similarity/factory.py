@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from argo_mw.plugin import ConfigError, Context, suggest
+from argo_mw_similarity.comparison.policy import Guarded, Policy, Threshold
 from argo_mw_similarity.config import SimilarityConfig
-from argo_mw_similarity.embedders import Embedder, OnnxEmbedder, SentenceTransformersEmbedder
-from argo_mw_similarity.lexicon import Lexicon
-from argo_mw_similarity.policy import Guarded, Policy, Threshold
+from argo_mw_similarity.language.lexicon import Lexicon
+from argo_mw_similarity.search.embedders import Embedder, OnnxEmbedder, SentenceTransformersEmbedder
 from argo_mw_similarity.slots import Tolerance, parse_tolerance
 
 T = TypeVar("T")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from argo_mw.plugin import Context, hookspec
+from argo_mw_similarity.comparison.policy import Policy
 from argo_mw_similarity.config import SimilarityConfig
-from argo_mw_similarity.embedders import Embedder
-from argo_mw_similarity.lexicon import Lexicon
-from argo_mw_similarity.policy import Policy
+from argo_mw_similarity.language.lexicon import Lexicon
+from argo_mw_similarity.search.embedders import Embedder
 
 
 @hookspec

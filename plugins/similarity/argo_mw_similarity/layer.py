@@ -22,23 +22,23 @@ from argo_mw.plugin import (
     Outcome,
 )
 from argo_mw.store import Freshness, TagSnapshot, snapshot
-from argo_mw_similarity.admission import inadmissible, refusals
-from argo_mw_similarity.answer_store import AnswerStore
+from argo_mw_similarity.answers.admission import inadmissible, refusals
+from argo_mw_similarity.answers.answer_store import AnswerStore
+from argo_mw_similarity.answers.known_answer import KnownAnswer, without_value
 from argo_mw_similarity.audit import Audit, ServedHit
+from argo_mw_similarity.comparison.policy import Policy
 from argo_mw_similarity.config import SimilarityConfig
-from argo_mw_similarity.embedders import Vectors
-from argo_mw_similarity.embedding_batcher import EmbeddingBatcher
 from argo_mw_similarity.factory import JUDGED, policy_of
-from argo_mw_similarity.finder import Finder, Match
-from argo_mw_similarity.known_answer import KnownAnswer, without_value
-from argo_mw_similarity.lexicon import Lexicon, word_class
-from argo_mw_similarity.lexicon import load as load_lexicon
-from argo_mw_similarity.opinions import opinions_of
-from argo_mw_similarity.policy import Policy
+from argo_mw_similarity.language.lexicon import Lexicon, word_class
+from argo_mw_similarity.language.lexicon import load as load_lexicon
+from argo_mw_similarity.language.reading import read
+from argo_mw_similarity.opinions.opinions import opinions_of
+from argo_mw_similarity.opinions.same_question import is_asked_for
+from argo_mw_similarity.opinions.second_opinion import Decision
 from argo_mw_similarity.prompt import Prompt, Prompts
-from argo_mw_similarity.reading import read
-from argo_mw_similarity.same_question import is_asked_for
-from argo_mw_similarity.second_opinion import Decision
+from argo_mw_similarity.search.embedders import Vectors
+from argo_mw_similarity.search.embedding_batcher import EmbeddingBatcher
+from argo_mw_similarity.search.finder import Finder, Match
 from argo_mw_similarity.slots import Tolerance
 from argo_mw_similarity.stats import NANO, Stats
 

@@ -7,14 +7,14 @@ from importlib.resources import files
 
 from argo_mw.plugin import AnyOperation, Context, Layer, Panel, PluginTemplate, Upstream, hookimpl
 from argo_mw_similarity import hookspecs
+from argo_mw_similarity.comparison.policy import Policy
 from argo_mw_similarity.config import SimilarityConfig
-from argo_mw_similarity.embedding_batcher import EmbeddingBatcher
 from argo_mw_similarity.factory import embedder_of, from_plugins, slots_of
+from argo_mw_similarity.language.lexicon import Lexicon
 from argo_mw_similarity.layer import NAME, Similarity
-from argo_mw_similarity.lexicon import Lexicon
+from argo_mw_similarity.opinions.same_question import judge_upstream, same_question
 from argo_mw_similarity.panel import panel
-from argo_mw_similarity.policy import Policy
-from argo_mw_similarity.same_question import judge_upstream, same_question
+from argo_mw_similarity.search.embedding_batcher import EmbeddingBatcher
 
 
 class SimilarityPlugin:

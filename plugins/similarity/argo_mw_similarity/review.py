@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argo_mw.plugin import Context
-from argo_mw_similarity.answer_store import AnswerStore
+from argo_mw_similarity.answers.answer_store import AnswerStore
 from argo_mw_similarity.audit import Audit, ServedHit
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.stats import RIGHT, WRONG, Stats

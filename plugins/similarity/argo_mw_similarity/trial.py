@@ -9,13 +9,13 @@ from attrs import frozen
 
 from argo_mw.plugin import Context
 from argo_mw_similarity.config import SimilarityConfig
-from argo_mw_similarity.embedders import Embedder
 from argo_mw_similarity.factory import embedder_of, from_plugins, policy_of
-from argo_mw_similarity.finder import not_compared
-from argo_mw_similarity.lexicon import load, word_class
+from argo_mw_similarity.language.lexicon import load, word_class
+from argo_mw_similarity.language.reading import read
+from argo_mw_similarity.language.text import flattened
 from argo_mw_similarity.prompt import Prompts
-from argo_mw_similarity.reading import read
-from argo_mw_similarity.text import flattened
+from argo_mw_similarity.search.embedders import Embedder
+from argo_mw_similarity.search.finder import not_compared
 
 
 @frozen

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from argo_mw_similarity import Guarded, lexicon, read
-from argo_mw_similarity.lexicon import Lexicon
-from argo_mw_similarity.policy import Judgement
+from argo_mw_similarity import Guarded, read
+from argo_mw_similarity.comparison.policy import Judgement
+from argo_mw_similarity.language import lexicon
+from argo_mw_similarity.language.lexicon import Lexicon
 
 
 @pytest.fixture(scope="module")

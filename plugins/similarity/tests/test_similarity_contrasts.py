@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from argo_mw_similarity.policy import Judgement
+from argo_mw_similarity.comparison.policy import Judgement
 
 Judged = Callable[[str, str], Judgement]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from argo_mw_similarity import vector_index as module
-from argo_mw_similarity.vector_index import VectorIndex
+from argo_mw_similarity.search import vector_index as module
+from argo_mw_similarity.search.vector_index import VectorIndex
 
 
 def _unit(count: int, seed: int) -> NDArray[np.float32]:

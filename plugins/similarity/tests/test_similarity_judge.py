@@ -25,12 +25,13 @@ from argo_mw.plugin import (
     operation,
 )
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
-from argo_mw_similarity import SimilarityConfig, SimilarityPlugin, lexicon, read
+from argo_mw_similarity import SimilarityConfig, SimilarityPlugin, read
+from argo_mw_similarity.comparison.policy import SOFT
+from argo_mw_similarity.comparison.vetoes import VETOES
 from argo_mw_similarity.factory import policy_of
+from argo_mw_similarity.language import lexicon
 from argo_mw_similarity.layer import Similarity
-from argo_mw_similarity.policy import SOFT
-from argo_mw_similarity.same_question import document, verdict_in
-from argo_mw_similarity.vetoes import VETOES
+from argo_mw_similarity.opinions.same_question import document, verdict_in
 
 from .test_similarity_layer import Brings, Same, ask
 

@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 
 import pytest
 
-from argo_mw_similarity.policy import Judgement
+from argo_mw_similarity.comparison.policy import Judgement
 
 Judged = Callable[[str, str], Judgement]
 Pairs = Iterator[tuple[str, str]]

@@ -31,10 +31,10 @@ from argo_mw.testing import (
     settle,
 )
 from argo_mw_similarity import SimilarityPlugin
-from argo_mw_similarity.answer_store import CHANNEL, AnswerStore
+from argo_mw_similarity.answers.answer_store import CHANNEL, AnswerStore
 from argo_mw_similarity.audit import Audit, ServedHit
-from argo_mw_similarity.embedders import OnnxEmbedder
 from argo_mw_similarity.layer import Similarity
+from argo_mw_similarity.search.embedders import OnnxEmbedder
 
 
 @operation(name="ask", kind="llm")

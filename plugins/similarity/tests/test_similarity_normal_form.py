@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spellchecker import SpellChecker
 
-from argo_mw_similarity import Guarded, lexicon, read
-from argo_mw_similarity.lexicon import Lexicon
-from argo_mw_similarity.normal_form import normal_form
+from argo_mw_similarity import Guarded, read
+from argo_mw_similarity.language import lexicon
+from argo_mw_similarity.language.lexicon import Lexicon
+from argo_mw_similarity.language.normal_form import normal_form
 
 
 @pytest.mark.parametrize(

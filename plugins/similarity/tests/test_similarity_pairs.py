@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argo_mw_similarity import Guarded, Reading, lexicon, read
-from argo_mw_similarity.lexicon import Lexicon
+from argo_mw_similarity import Guarded, Reading, read
+from argo_mw_similarity.language import lexicon
+from argo_mw_similarity.language.lexicon import Lexicon
 from tests.bench.similar_pairs.minimal import Pair, minimal_pairs
 from tests.bench.similar_pairs.rephrased import rephrasings
 

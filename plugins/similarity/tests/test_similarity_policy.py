@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argo_mw_similarity import Guarded, Threshold, lexicon, read
-from argo_mw_similarity.lexicon import Lexicon
+from argo_mw_similarity import Guarded, Threshold, read
+from argo_mw_similarity.language import lexicon
+from argo_mw_similarity.language.lexicon import Lexicon
 
 PROBES = list(
     csv.DictReader(Path(__file__).with_name("probes.csv").read_text("utf-8").splitlines())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw_similarity.slot_index import SlotIndex
+from argo_mw_similarity.search.slot_index import SlotIndex
 from argo_mw_similarity.slots import Tolerance, mismatch, parse_tolerance
 
 

@@ -17,13 +17,13 @@ from argo_mw.plugin import Call, LayerActed, PluginError, context_of
 from argo_mw.store import TagSnapshot, snapshot
 from argo_mw.testing import capture_events
 from argo_mw_similarity import SimilarityConfig
-from argo_mw_similarity.agreement import agree
-from argo_mw_similarity.curve import fit, shift_of, sigmoid
-from argo_mw_similarity.evidence import Pools, pool_of
-from argo_mw_similarity.finder import Match
-from argo_mw_similarity.known_answer import KnownAnswer
+from argo_mw_similarity.answers.known_answer import KnownAnswer
+from argo_mw_similarity.opinions.agreement import agree
+from argo_mw_similarity.opinions.curve import fit, shift_of, sigmoid
+from argo_mw_similarity.opinions.evidence import Pools, pool_of
+from argo_mw_similarity.opinions.verifier import _Served
 from argo_mw_similarity.prompt import Prompt
-from argo_mw_similarity.verifier import _Served
+from argo_mw_similarity.search.finder import Match
 
 from .test_similarity_judge import ASKED, KNOWN, OTHER, Desk, audited, notes
 

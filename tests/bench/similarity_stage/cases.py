@@ -9,10 +9,10 @@ from pathlib import Path
 
 from attrs import frozen
 
-from argo_mw_similarity.finder import not_compared
-from argo_mw_similarity.lexicon import word_class
+from argo_mw_similarity.language.lexicon import word_class
+from argo_mw_similarity.language.text import flattened
 from argo_mw_similarity.prompt import Prompts
-from argo_mw_similarity.text import flattened
+from argo_mw_similarity.search.finder import not_compared
 
 
 @frozen

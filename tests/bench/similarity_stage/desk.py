@@ -17,7 +17,7 @@ from argo_mw import Argo, Cost, Outcome
 from argo_mw.plugin import Call, hookimpl, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_similarity import SimilarityPlugin
-from argo_mw_similarity.embedders import Embedder
+from argo_mw_similarity.search.embedders import Embedder
 from tests.bench.similarity_stage.cases import Case
 
 Vectors = NDArray[np.float32]

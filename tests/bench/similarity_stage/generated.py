@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from argo_mw_similarity import Guarded, lexicon, read
+from argo_mw_similarity import Guarded, read
+from argo_mw_similarity.language import lexicon
 from tests.bench.similar_pairs.minimal import minimal_pairs
 from tests.bench.similar_pairs.rephrased import rephrasings
 from tests.bench.similarity_stage.cases import Case

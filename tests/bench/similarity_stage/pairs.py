@@ -13,7 +13,8 @@ from attrs import frozen
 from argo_mw import Argo
 from argo_mw.plugin import context_of
 from argo_mw.testing import FakeClock
-from argo_mw_similarity import Guarded, lexicon, read
+from argo_mw_similarity import Guarded, read
+from argo_mw_similarity.language import lexicon
 from tests.bench.similarity_stage.cases import Case, apart, classes, share, wilson
 from tests.bench.similarity_stage.desk import (
     JUDGE_USD,

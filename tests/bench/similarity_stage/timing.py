@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from argo_mw_similarity import Guarded, SimilarityConfig, lexicon, read
-from argo_mw_similarity.embedders import Embedder, OnnxEmbedder, SentenceTransformersEmbedder
-from argo_mw_similarity.vector_index import VectorIndex
+from argo_mw_similarity import Guarded, SimilarityConfig, read
+from argo_mw_similarity.language import lexicon
+from argo_mw_similarity.search.embedders import Embedder, OnnxEmbedder, SentenceTransformersEmbedder
+from argo_mw_similarity.search.vector_index import VectorIndex
 from tests.bench.similarity_stage.cases import Case
 from tests.bench.similarity_stage.desk import Desk
 

@@ -1,0 +1,1 @@
+"""Known answers: which may serve others, and where they are kept."""

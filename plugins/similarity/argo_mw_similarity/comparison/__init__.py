@@ -1,0 +1,1 @@
+"""Whether two prompts ask the same: what differs between them, and what that forbids."""

@@ -1,0 +1,1 @@
+"""Opinions of models: judged before an answer is served, verified or checked after."""
