@@ -97,8 +97,7 @@ def test_every_event_and_its_fields_are_explained(event: type) -> None:
 
 def test_every_plugin_with_gauges_has_them_in_the_reference() -> None:
     """A gauge that the table lacks is one that nobody looks for."""
-    sources = ROOT.glob("plugins/*/argo_mw_*/*.py")
-    have = {p.parts[-3] for p in sources if "def register_gauges" in p.read_text("utf-8")}
+    have = {name for name, text in plugin_sources() if "def register_gauges" in text}
     listed = {name for names, _ in generate.plugin_gauges().values() for name in names.split(", ")}
     assert have == listed
     ours = {name for name in generate.plugin_gauges() if not name.startswith("db.client.")}
@@ -109,9 +108,14 @@ _ACTION_AT = {"LayerActed": 1, "announce": 1, "_announce": 1, "_count_waste": 2}
 """Which argument of what announces a layer's action is the action."""
 
 
+def plugin_sources() -> Iterator[tuple[str, str]]:
+    """Yield the plugin and the text of each module."""
+    for path in ROOT.glob("plugins/*/argo_mw_*/**/*.py"):
+        yield path.relative_to(ROOT).parts[1], path.read_text("utf-8")
+
+
 def plugin_trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in ROOT.glob("plugins/*/argo_mw_*/*.py"):
-        yield path.parts[-3], ast.parse(path.read_text("utf-8"))
+    return ((name, ast.parse(text)) for name, text in plugin_sources())
 
 
 def texts(node: ast.AST) -> Iterator[str]:
@@ -244,7 +248,7 @@ def test_the_tables_flags_and_upstreams_of_a_page_exist(page: Path) -> None:
 
 def test_the_figures_of_the_how_to_exist() -> None:
     """As Prometheus spells them: underscores, and the unit in the name."""
-    source = "".join(p.read_text() for p in ROOT.glob("plugins/*/argo_mw_*/*.py"))
+    source = "".join(text for _, text in plugin_sources())
     known = {name.replace(".", "_") for name in re.findall(r'"(argo\.[a-z_.]+)"', source)}
     page = (ROOT / "docs/how-to/metrics.md").read_text("utf-8")
     suffix = r"(_seconds)?(_bytes)?(_USD)?(_total|_bucket|_count|_sum)?$"
