@@ -1,4 +1,4 @@
-"""Watched flags: those whose subjects are counted one by one, in blocks of time."""
+"""The flags whose subjects are counted one by one, in blocks of time."""
 
 from __future__ import annotations
 

@@ -158,18 +158,7 @@ class PartEpochs:
         return count
 
     async def count(self, key: str, *, began: float) -> int | None:
-        """Return what the counter of a period holds, and change nothing.
-
-        Args:
-            key: The counter.
-            began: When the period began, in seconds since the epoch; 0.0 for one without an end.
-
-        Returns:
-            ``None`` when the store has lost what it counted after *began*.
-
-        Raises:
-            SharedUnavailable: The store cannot be reached.
-        """
+        """See :meth:`argo_mw.store.Epochs.count`."""
         known = self._mark or self._known()
         keys = [self._key, key, *([] if known is None else [known.witness])]
         number, count, *witnessed = await self._shared.get_many(keys)
