@@ -10,6 +10,7 @@ from typing import Literal, TypeVar, get_args
 
 from msgspec import Struct
 
+from argo_mw.base.errors import ConfigError
 from argo_mw.base.log import Log
 from argo_mw.model.call import Call
 from argo_mw.model.charge import Charge
@@ -207,6 +208,23 @@ def observes(*kinds: type) -> Callable[[W], W]:
     return mark
 
 
+def _operation_kinds(observer: Observer) -> Sequence[str]:
+    """Return the kinds of operations of whose calls *observer* wants events.
+
+    Raises:
+        ConfigError: There are no such kinds, so that it would receive nothing.
+    """
+    known: tuple[str, ...] = get_args(Kind)
+    wanted = getattr(observer, "operation_kinds", known)
+    if isinstance(wanted, str) or not wanted or not set(wanted) <= set(known):
+        msg = (
+            f"operation_kinds of {observer!r} is {wanted!r}; give a list of some of "
+            f"{', '.join(known)}, or leave it out for all"
+        )
+        raise ConfigError(msg)
+    return tuple(wanted)
+
+
 class Events:
     """Delivers events to observers; false while there are none.
 
@@ -218,8 +236,9 @@ class Events:
         unpriced: Whether an observer wants :class:`RequestSettled` of requests that cost nothing,
             too: all do but one whose attribute ``priced_only`` is true.
 
-    An observer with the attribute ``operations``, kinds of operations, needs no events of calls of
-    others: these are not built unless another observer wants them.
+    An observer with the attribute ``operation_kinds``, such as ``("llm",)``, needs no events of
+    calls of other operations: these are not built unless another observer wants them, and then it
+    may receive them too.
 
     An observer runs on the event loop and must not block. One that raises is removed and logged:
     observing must not change what is observed.
@@ -260,8 +279,10 @@ class Events:
         return [observer for observer, _ in self._observers]
 
     def _listen(self, observers: Iterable[Observer]) -> None:
+        listening = list(observers)
+        operation_kinds = {id(one): _operation_kinds(one) for one in listening}
         # A new tuple each time: an observer may add or remove others while an event is delivered.
-        self._observers = tuple((o, getattr(o, "kinds", (object,))) for o in observers)
+        self._observers = tuple((o, getattr(o, "kinds", (object,))) for o in listening)
         self.active = bool(self._observers)
         self.wanted: frozenset[type] = frozenset(
             event
@@ -271,9 +292,7 @@ class Events:
         self._by_kind = {kind: self._wanting(kind) for kind in self.wanted}
         of_calls = self._wanting(CallEnded) + self._wanting(LayerActed)
         self.calls = bool(of_calls)
-        self._of = frozenset(
-            kind for one in of_calls for kind in getattr(one, "operations", get_args(Kind))
-        )
+        self._of = frozenset(kind for one in of_calls for kind in operation_kinds[id(one)])
         of_costs = self._wanting(RequestSettled)
         self.unpriced = not all(getattr(one, "priced_only", False) for one in of_costs)
 

@@ -451,7 +451,7 @@ async def test_an_observer_of_one_kind_of_operation_leaves_the_events_of_others_
 
     class OfModels:
         kinds = (CallEnded, LayerActed)
-        operations = ("llm",)
+        operation_kinds = ("llm",)
 
         def __call__(self, event: Event) -> None:
             seen.append(event)
@@ -473,6 +473,23 @@ async def test_an_observer_of_one_kind_of_operation_leaves_the_events_of_others_
         context.events.add(observes(CallEnded)(lambda event: None))
         await argo.call("bars", symbol="B")
         assert "bars" in [one.call.operation.name for one in seen if isinstance(one, CallEnded)]
+
+
+@pytest.mark.parametrize("kinds", ["llm", (), ("bars",), ("llm", "bars")])
+async def test_an_observer_of_kinds_of_operations_that_do_not_exist_is_refused(
+    open_argo, kinds: object
+) -> None:
+    seen: list[Event] = []
+
+    def observer(event: Event) -> None:
+        seen.append(event)
+
+    observer.operation_kinds = kinds  # type: ignore[attr-defined]
+    async with open_argo(Scripted("a", ["bars"])) as argo:
+        with pytest.raises(ConfigError, match="give a list of some of fetch"):
+            observe(argo, observer)
+        await argo.call("bars", symbol="A")
+    assert [] == seen
 
 
 # -- Invalidation ------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ class Savings:
     """An observer that records what each layer saved."""
 
     kinds = (CallEnded, LayerActed)
-    operations = ("llm",)
+    operation_kinds = ("llm",)
 
     def __init__(self, accounting: Accounting, context: Context) -> None:
         self._accounting = accounting
